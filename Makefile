@@ -1,0 +1,43 @@
+# Everything here runs on a machine with Python 3.11+ and make: what else is needed is set up in this folder.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= auto
+
+.PHONY: help setup localnet test lint format e2e clean
+
+help:
+	@echo "make localnet   start a whole market on this machine: a chain, an LLM, three suppliers, a gateway"
+	@echo "make test       lint, types, unit tests, contract tests and the end-to-end run"
+	@echo "make lint       ruff and mypy only"
+	@echo "make format     let ruff fix and format what it can"
+	@echo "make e2e        the end-to-end run only"
+	@echo "make clean      remove everything that was set up or made here"
+
+setup:
+	@$(PYTHON) tools/setup.py
+
+localnet: setup
+	@$(BIN)/pocketnode localnet up
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The end-to-end run measures time, so it does not share the machine with the rest.
+test: lint
+	$(BIN)/pytest -n $(WORKERS) -m "not e2e"
+	$(BIN)/pytest -m e2e
+
+e2e: setup
+	$(BIN)/pytest -m e2e
+
+clean:
+	@if [ -x $(BIN)/pocketnode ] && [ -f .localnet/state.json ]; then $(BIN)/pocketnode localnet down; fi
+	rm -rf .venv .cache .localnet node_modules contracts/out contracts/cache dist build coverage
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find pocketnode tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
