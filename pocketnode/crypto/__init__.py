@@ -1,0 +1,1 @@
+"""Keys, keccak, EIP-712 digests and Merkle trees."""

@@ -1,0 +1,1 @@
+"""Service specs as data: what is sold, what it costs in units, what it promises."""

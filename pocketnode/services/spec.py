@@ -1,0 +1,117 @@
+"""Reads service specs from YAML. The chain keeps the hash of the file; gateway and supplier meter by the same bytes."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pocketnode.crypto.keccak import keccak
+from pocketnode.errors import ConfigError, NotFound
+from pocketnode.protocol.quality import Slo
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Method(_Strict):
+    """One JSON-RPC method: what it costs."""
+
+    units: int = Field(ge=1, le=1_000_000, description="compute units of one relay")
+
+
+class Tokens(_Strict):
+    """How LLM tokens become units."""
+
+    units_per_prompt_token: int = Field(ge=0, le=10_000)
+    units_per_output_token: int = Field(ge=1, le=10_000)
+    output_tokens_default: int = Field(512, ge=1, description="held where the request names no maximum")
+    hold_slice: int = Field(256, ge=1, description="output tokens that a stream's hold is raised by")
+
+
+class Promise(_Strict):
+    """The SLO that quality is measured against."""
+
+    first_byte_ms: int = Field(ge=1)
+    tokens_per_second: float = Field(0, ge=0)
+
+
+class ServiceSpec(_Strict):
+    """One service.
+
+    `kind` says which backends can answer it and how it is metered: `json-rpc` by `methods`, `openai` by `tokens`.
+    """
+
+    id: str
+    kind: Literal["json-rpc", "openai", "http"]
+    title: str
+    methods: dict[str, Method] = Field(default_factory=dict)
+    other_methods: Method = Method(units=10)
+    tokens: Tokens | None = None
+    models: list[str] = Field(default_factory=list)
+    timeout_s: float = Field(60, gt=0, description="after which an answer counts as a timeout (rule 6.2)")
+    slo: Promise
+
+    def slo_rule(self) -> Slo:
+        """Return the SLO as the quality rule takes it."""
+        per_token = self.tokens.units_per_output_token if self.tokens else 0
+        return Slo(self.slo.first_byte_ms, self.slo.tokens_per_second, per_token)
+
+    def method_units(self, method: str) -> int:
+        """Return what one relay of a JSON-RPC method costs, in units."""
+        return self.methods.get(method, self.other_methods).units
+
+
+@cache
+def builtin(name: str) -> ServiceSpec:
+    """Return the spec that ships with the package.
+
+    Raises
+    ------
+    NotFound
+        there is none of that name.
+    """
+    return parse(builtin_bytes(name), f"{name}.yaml")
+
+
+def builtin_bytes(name: str) -> bytes:
+    """Return the YAML file of a spec that ships with the package, as the chain's hash covers it."""
+    source = files(__package__).joinpath(f"{name}.yaml")
+    if not source.is_file():
+        raise NotFound(f"no service spec {name!r} in this package")
+    return source.read_bytes()
+
+
+def load(path: Path) -> ServiceSpec:
+    """Return the spec in a file.
+
+    Raises
+    ------
+    ConfigError
+        it cannot be read, or breaks the schema; the message names file and field.
+    """
+    try:
+        return parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}: name a readable service spec") from error
+
+
+def parse(raw: bytes, where: str) -> ServiceSpec:
+    """Return the spec in YAML bytes; `where` is named in errors."""
+    try:
+        return ServiceSpec.model_validate(yaml.safe_load(raw))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def spec_hash(raw: bytes) -> bytes:
+    """Return the 32 bytes that the chain keeps of a spec."""
+    return keccak(raw)

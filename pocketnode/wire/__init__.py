@@ -1,0 +1,1 @@
+"""What goes over a lane: generated protobuf and the payload codec."""
