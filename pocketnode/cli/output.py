@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-Function = TypeVar("Function")
-
-
-def json_option(command: Function) -> Function:
-    """Add `--json` to a command, as its parameter `as_json`."""
-    option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-    return option(command)  # type: ignore[type-var]
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 
 
 def print_rows(rows: Iterable[Mapping[str, Any]], as_json: bool, title: str = "") -> None:
