@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from pathlib import Path
 
 import click
@@ -71,7 +72,7 @@ def password_of(file: Path | None, confirm: bool) -> str:
 
 def secret_from_stdin() -> bytes:
     """Return the 32 bytes on stdin, given in hex."""
-    text = click.get_text_stream("stdin").readline().strip().removeprefix("0x")
+    text = sys.stdin.readline().strip().removeprefix("0x")
     try:
         secret = bytes.fromhex(text)
     except ValueError:
