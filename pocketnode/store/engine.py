@@ -1,0 +1,114 @@
+"""Opens the database and turns its errors into ours.
+
+SQLite by default, PostgreSQL by URL. The schema is brought up to date on opening; several processes may do so at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+
+from pocketnode.errors import ConfigError, Corrupt, Unavailable
+
+LOCK_WAIT_MS: Final = 10_000
+_MIGRATION_LOCK: Final = 0x706F636B  # any number that only we lock in PostgreSQL
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a SQLite file."""
+    return f"sqlite:///{path.absolute()}"
+
+
+def open_store(url: str) -> Engine:
+    """Return the database at `url` with its schema up to date.
+
+    Parameters
+    ----------
+    url : of SQLAlchemy, such as `sqlite:////var/lib/pocketnode/state.db` or `postgresql+psycopg://user@host/name`.
+
+    Raises
+    ------
+    ConfigError
+        the URL is malformed, its driver is not installed, or a newer version of this program wrote the database.
+    Unavailable
+        the database cannot be reached, is locked, or its disk is full or read-only.
+    Corrupt
+        the file is not a database or is damaged.
+    """
+    try:
+        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise ConfigError(f"store {url.split('@')[-1]!r}: {error}") from error
+    if engine.dialect.name == "sqlite":
+        Path(make_url(url).database or ".").absolute().parent.mkdir(parents=True, exist_ok=True)
+        _prepare_sqlite(engine)
+    migrate(engine)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """Run one short transaction: all of it happens, or nothing.
+
+    Raises
+    ------
+    Unavailable
+        locked for too long, disk full or read-only, connection lost: it may pass.
+    Corrupt
+        the database is damaged: nothing in it may be believed.
+    """
+    with errors_of(engine), engine.begin() as tx:
+        yield tx
+
+
+@contextmanager
+def errors_of(engine: Engine) -> Iterator[None]:
+    """Turn the database's errors into ours."""
+    where = engine.url.render_as_string(hide_password=True)
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable(f"store {where}: {error.orig}", retry_after_s=1.0) from error
+    except DatabaseError as error:
+        raise Corrupt(f"store {where}: {error.orig}") from error
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to the newest revision."""
+    config = Config()
+    config.set_main_option("script_location", "pocketnode.store:migrations")
+    with transaction(engine) as tx:
+        if engine.dialect.name == "postgresql":
+            tx.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        config.attributes["connection"] = tx
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigError(f"store: written by a newer version of pocketnode ({error}): upgrade this one") from error
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """Make transactions whole (the driver's own begin too late) and durable (an answer to a Receipt is money)."""
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute(f"PRAGMA busy_timeout={LOCK_WAIT_MS}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later cannot wait for another writer: it fails at once.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
