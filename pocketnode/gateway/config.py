@@ -1,0 +1,161 @@
+"""gateway.yaml. Strict: an unknown key, a wrong type or a missing file is named, and nothing starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pocketnode.errors import ConfigError
+
+
+_PATHS = ("deployment", "keystore", "password_file", "records")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Application(_Strict):
+    """Who pays, and for which services this gateway may spend its escrow."""
+
+    address: str = Field(pattern=r"^0x[0-9a-fA-F]{40}$")
+    services: list[str] = Field(min_length=1)
+
+    @property
+    def raw(self) -> bytes:
+        """The 20-byte address."""
+        return bytes.fromhex(self.address[2:])
+
+
+class Admin(_Strict):
+    """The operator's own listener; every path but /healthz and /readyz needs the token."""
+
+    listen: str = "127.0.0.1:3070"
+    token_file: Path = Field(description="a file whose first line is the token")
+
+
+class Statements(_Strict):
+    """What is done when a session ends."""
+
+    withhold: bool = Field(False, description="for tests: post none, so that suppliers claim with their receipts")
+
+
+class Limits(_Strict):
+    """What one request, and all of them together, may take."""
+
+    body_mib: float = Field(20, gt=0, le=1024)
+    body_s: float = Field(30, gt=0, description="longest time a request's body may take to arrive")
+    batch_items: int = Field(100, ge=1, le=10_000)
+    batch_concurrency: int = Field(32, ge=1)
+    concurrency: int = Field(4096, ge=1, description="requests at once; more get 503 at once")
+
+    @property
+    def body_bytes(self) -> int:
+        return int(self.body_mib * 1024 * 1024)
+
+
+class Retry(_Strict):
+    """How hard one request is tried."""
+
+    attempts: int = Field(3, ge=1, le=10)
+    deadline_s: float = Field(20, gt=0, description="after which no further supplier is tried")
+
+
+class Selection(_Strict):
+    """How suppliers share the traffic."""
+
+    owner_share: float = Field(0.6, gt=0, le=1, description="most of the traffic that one owner gets")
+    probation_share: float = Field(0.03, ge=0, le=0.5, description="traffic kept for who is not in the best tier")
+
+
+class Log(_Strict):
+    level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    as_json: bool = Field(True, alias="json")
+
+
+class GatewayConfig(_Strict):
+    """The whole file. Paths are relative to it."""
+
+    deployment: Path = Field(description="the deployment file that `pocketnode chain deploy` wrote")
+    rpc: list[str] = Field(min_length=1, description="URLs of nodes of the chain that settles")
+    keystore: Path
+    password_file: Path
+    applications: list[Application] = Field(min_length=1)
+    services: dict[str, Path] = Field(
+        default_factory=dict, description="specs of services that do not ship with the package"
+    )
+    listen: str = "127.0.0.1:3069"
+    admin: Admin
+    store: str = Field("sqlite:///gateway.db", description="SQLAlchemy URL of keys, usage and scores")
+    records: Path = Field(Path("records"), description="folder of the relay records")
+    statements: Statements = Statements()
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    selection: Selection = Selection()
+    aliases: dict[str, str] = Field(default_factory=dict, description="model name that users give -> model served")
+    fallbacks: dict[str, list[str]] = Field(
+        default_factory=dict, description="model -> models that answer where nobody serves it now"
+    )
+    log: Log = Log()
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        host_port(value)
+        return value
+
+    @classmethod
+    def parse(cls, raw: Any, folder: Path) -> Self:
+        """Return the configuration in parsed YAML; relative paths are meant from `folder`."""
+        config = cls.model_validate(raw)
+        placed = {name: folder / getattr(config, name) for name in _PATHS}
+        return config.model_copy(
+            update={
+                **placed,
+                "admin": config.admin.model_copy(update={"token_file": folder / config.admin.token_file}),
+                "services": {name: folder / path for name, path in config.services.items()},
+                "store": _store(config.store, folder),
+            }
+        )
+
+
+def load(path: Path) -> GatewayConfig:
+    """Return the configuration in a file.
+
+    Raises
+    ------
+    ConfigError
+        it cannot be read, is not YAML, or breaks the schema; the message names file and field.
+    """
+    try:
+        return GatewayConfig.parse(yaml.safe_load(path.read_text()), path.absolute().parent)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}: name a readable configuration file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"{path}: {'; '.join(faults)}") from error
+
+
+def host_port(listen: str) -> tuple[str, int]:
+    """Return host and port of `host:port`.
+
+    >>> host_port("127.0.0.1:3069")
+    ('127.0.0.1', 3069)
+    """
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{listen!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def _store(url: str, folder: Path) -> str:
+    """Return a store URL with a relative SQLite file placed in `folder`."""
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith("sqlite:////"):
+        return f"{prefix}{folder / url.removeprefix(prefix)}"
+    return url
