@@ -120,7 +120,7 @@ class PotFile:
                 self._keep(block)
 
     def _keep(self, block: bytes) -> None:
-        """Note the hash of a whole block. One that cannot be written ends the notes: what is missing is hashed again."""
+        """Note the hash of a whole block. If it cannot be written the notes end here: the rest is hashed again."""
         try:
             self._keeps_blocks = self._blocks.write(block) == len(block)
         except OSError:
