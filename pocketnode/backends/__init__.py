@@ -1,0 +1,1 @@
+"""What a supplier wraps: LLM servers, blockchain nodes, plain HTTP services."""

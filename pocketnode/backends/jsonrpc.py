@@ -1,0 +1,105 @@
+"""Blockchain nodes by JSON-RPC over HTTP. One call a relay; bytes go through unchanged."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from pocketnode.backends.failure import BackendFailed, bad_request
+from pocketnode.backends.http import HttpAnswer, HttpCaller, refusal_of
+from pocketnode.backends.ports import Exchange
+from pocketnode.crypto.keccak import keccak
+from pocketnode.protocol.payload import AnswerHead, encode_answer
+from pocketnode.services.spec import ServiceSpec
+
+_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
+_HEAD: Final = encode_answer(AnswerHead(200, {"content-type": "application/json"}))
+
+# Methods that steer a node rather than ask it: never relayed unless the service's spec prices them.
+OPERATOR_PREFIXES: Final = (
+    "admin_", "anvil_", "engine_", "evm_", "hardhat_", "les_", "miner_", "parity_", "personal_", "ots_admin_"
+)  # fmt: skip
+
+
+class JsonRpcBackend:
+    """One node."""
+
+    def __init__(self, caller: HttpCaller, spec: ServiceSpec, health_method: str = "eth_blockNumber") -> None:
+        self._caller = caller
+        self._spec = spec
+        self._health = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": health_method, "params": []})
+        self.name = caller.target.name
+        self.identity = keccak(f"json-rpc {self.name}".encode())
+
+    async def answer(self, exchange: Exchange) -> int:
+        """Relay one call (rule 2.4 binds the answer's bytes as the node sent them)."""
+        method = method_of(exchange.body)
+        self._refuse_steering(method)
+        try:
+            answer = await self._caller.whole("POST", "", exchange.body, _HEADERS)
+        except BackendFailed as failure:
+            failure.elsewhere = failure.elsewhere and repeatable(method)
+            failure.again = failure.again and repeatable(method)
+            raise
+        check_answer(answer, self.name, self._caller)
+        await exchange.start(_HEAD)
+        await exchange.write(answer.body)
+        return self._spec.method_units(method)
+
+    async def check(self) -> None:
+        """Ask for the newest block, or what else the health method asks for."""
+        answer = await self._caller.whole("POST", "", self._health, _HEADERS)
+        check_answer(answer, self.name, self._caller)
+        if "result" not in orjson.loads(answer.body):
+            raise BackendFailed(f"{self.name}: {answer.body[:120]!r}")
+
+    def _refuse_steering(self, method: str) -> None:
+        if method.startswith(OPERATOR_PREFIXES) and method not in self._spec.methods:
+            raise bad_request(f"method {method} is not served")
+
+
+def method_of(body: bytes) -> str:
+    """Return the method of a JSON-RPC call.
+
+    Raises
+    ------
+    RelayFailed
+        `bad-request`: not one JSON-RPC call; batches are split by the gateway.
+    """
+    try:
+        call: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise bad_request(f"not JSON: {error}") from error
+    method = call.get("method") if isinstance(call, dict) else None
+    if not isinstance(method, str) or not method:
+        raise bad_request("not a JSON-RPC call")
+    return method
+
+
+def repeatable(method: str) -> bool:
+    """Return whether asking a second node cannot do harm or change the answer."""
+    return "send" not in method and "submit" not in method.lower()
+
+
+def check_answer(answer: HttpAnswer, name: str, caller: HttpCaller) -> None:
+    """Raise BackendFailed unless this is an answer of a JSON-RPC node; its errors are answers too."""
+    refused = refusal_of(caller.target, answer.status)
+    if refused is not None and not _is_rpc_error(answer):
+        raise refused
+    body = answer.body
+    if not body.startswith(b"{") and not body.lstrip().startswith(b"{"):
+        raise BackendFailed(f"{name}: HTTP {answer.status}, not JSON: {body[:60]!r}")
+    if not body.rstrip().endswith(b"}"):
+        raise BackendFailed(f"{name}: an answer cut short")
+
+
+def _is_rpc_error(answer: HttpAnswer) -> bool:
+    """Some nodes answer a revert with HTTP 4xx or 500 and a JSON-RPC error inside, which is the chain's, not theirs."""
+    if answer.status in {401, 403, 407, 429} or b'"jsonrpc"' not in answer.body[:4096]:
+        return False
+    try:
+        parsed = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(parsed, dict) and isinstance(parsed.get("error"), dict)

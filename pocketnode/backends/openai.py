@@ -1,0 +1,193 @@
+"""LLM servers that speak OpenAI's API: llama.cpp, vLLM, Ollama, TGI, SGLang. Answers go through byte by byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from pocketnode.backends.failure import BackendFailed, bad_request
+from pocketnode.backends.http import HttpAnswer, HttpCaller, StreamedAnswer, refusal_of
+from pocketnode.backends.ports import Exchange
+from pocketnode.backends.usage import StreamMeter, prompt_tokens_about, usage_of
+from pocketnode.crypto.keccak import keccak
+from pocketnode.errors import RemoteError
+from pocketnode.protocol.metering import TokenRates, token_units
+from pocketnode.protocol.payload import AnswerHead, decode_request, encode_answer
+from pocketnode.services.spec import ServiceSpec, Tokens
+
+ROUTES: Final = frozenset(
+    {
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
+        ("POST", "/v1/embeddings"),
+        ("GET", "/v1/models"),
+    }
+)
+_GENERATES: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
+_MOST_FIELDS: Final = ("max_tokens", "max_completion_tokens")
+_LEAST_UNITS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request as the engine gets it: `body` asks for the usage and names a most, where the user did not."""
+
+    body: bytes
+    stream: bool
+
+
+def prepare(path: str, body: bytes, tokens: Tokens) -> Prepared:
+    """Return the request to send.
+
+    The user's bytes stay as they are; what is missing is put in front of the first field. An answer may not
+    outgrow what is held for it, so a request without a most gets the service's default.
+
+    Raises
+    ------
+    RelayFailed
+        `bad-request`: not a JSON object.
+    """
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise bad_request(f"not JSON: {error}") from error
+    if not isinstance(asked, dict):
+        raise bad_request("not a JSON object")
+    if path not in _GENERATES:
+        return Prepared(body, stream=False)
+    added: dict[str, Any] = {}
+    if all(asked.get(name) is None for name in _MOST_FIELDS):
+        added["max_tokens"] = tokens.output_tokens_default
+    stream = asked.get("stream") is True
+    if stream:
+        told = asked.get("stream_options")
+        told = told if isinstance(told, dict) else {}
+        if told.get("include_usage") is not True:
+            added["stream_options"] = {**told, "include_usage": True}
+    return Prepared(_with_fields(body, asked, added), stream)
+
+
+def _with_fields(body: bytes, asked: dict[str, Any], added: dict[str, Any]) -> bytes:
+    if not added:
+        return body
+    if not asked or any(name in asked for name in added):  # the later of two equal names would win
+        return orjson.dumps({**asked, **added})
+    return orjson.dumps(added)[:-1] + b"," + body.lstrip()[1:]
+
+
+class OpenAiBackend:
+    """One LLM server."""
+
+    def __init__(self, caller: HttpCaller, spec: ServiceSpec) -> None:
+        if spec.tokens is None:
+            raise ValueError(f"service {spec.id} has no token rates")
+        self._caller = caller
+        self._tokens = spec.tokens
+        self._rates = TokenRates(spec.tokens.units_per_prompt_token, spec.tokens.units_per_output_token)
+        self._model = spec.models[0] if spec.models else ""
+        self.name = caller.target.name
+        self.identity = keccak(f"openai {self.name}".encode())
+
+    async def answer(self, exchange: Exchange) -> int:
+        """Answer one request; units by the engine's own count of tokens."""
+        head = _request_head(exchange.head)
+        if head not in ROUTES:
+            raise bad_request(f"{head[0]} {head[1]} is not served")
+        method, path = head
+        prepared = prepare(path, exchange.body, self._tokens) if method == "POST" else Prepared(b"", stream=False)
+        if prepared.stream:
+            return await self._stream(path, prepared.body, exchange)
+        return await self._plain(method, path, prepared.body, exchange)
+
+    async def check(self) -> None:
+        """Have one token made: what lists models may still be unable to answer."""
+        asked = {"model": self._model, "messages": [{"role": "user", "content": "1"}], "max_tokens": 1}
+        answer = await self._caller.whole("POST", "/v1/chat/completions", orjson.dumps(asked), _headers("POST"))
+        if answer.status != 200 or usage_of(_parsed(answer.body)) is None:
+            raise BackendFailed(f"{self.name}: HTTP {answer.status}: {answer.body[:120]!r}")
+
+    async def _plain(self, method: str, path: str, body: bytes, exchange: Exchange) -> int:
+        answer = await self._caller.whole(method, path, body, _headers(method))
+        return await self._pass_on(answer, path, exchange)
+
+    async def _pass_on(self, answer: HttpAnswer, path: str, exchange: Exchange, retry_after_ms: int = 0) -> int:
+        """Send on a whole answer; an error of the client's own making costs nothing."""
+        refused = refusal_of(self._caller.target, answer.status, retry_after_ms)
+        if refused is not None:
+            raise refused
+        parsed = _parsed(answer.body)
+        if not isinstance(parsed, dict):
+            raise BackendFailed(f"{self.name}: HTTP {answer.status}, not JSON: {answer.body[:60]!r}")
+        units = self._units_of(parsed, answer.status, path)
+        await exchange.start(encode_answer(AnswerHead(answer.status, {"content-type": "application/json"})))
+        await exchange.write(answer.body)
+        return units
+
+    def _units_of(self, parsed: dict[str, Any], status: int, path: str) -> int:
+        if status != 200:
+            return 0
+        if path == "/v1/models":
+            return _LEAST_UNITS
+        usage = usage_of(parsed)
+        if usage is None:
+            raise BackendFailed(f"{self.name}: an answer without usage cannot be paid for")
+        return usage.units(self._rates)
+
+    async def _stream(self, path: str, body: bytes, exchange: Exchange) -> int:
+        async with self._caller.streamed("POST", path, body, _headers("POST")) as answer:
+            if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
+                return await self._pass_on(await answer.rest(), path, exchange, answer.retry_after_ms)
+            return await self._pass_stream(answer, exchange)
+
+    async def _pass_stream(self, answer: StreamedAnswer, exchange: Exchange) -> int:
+        """Send on events as they come, waiting where the hold is used up (rule 3.11)."""
+        meter = StreamMeter()
+        prompt_tokens = prompt_tokens_about(len(exchange.body))
+        sent_tokens, begun = 0, False
+        data = await answer.read()
+        while data:
+            tokens = self._metered(meter, data, begun)
+            if not begun:
+                await exchange.start(encode_answer(AnswerHead(200, {"content-type": answer.content_type})))
+                begun = True
+            if tokens:
+                await exchange.produced(token_units(prompt_tokens, sent_tokens, self._rates))
+            await exchange.write(data)
+            sent_tokens += tokens
+            answer.expect()
+            data = await answer.read()
+        if not meter.complete:
+            raise BackendFailed(f"{self.name}: the stream ended early", elsewhere=not begun)
+        return self._stream_units(meter, prompt_tokens)
+
+    def _metered(self, meter: StreamMeter, data: bytes, begun: bool) -> int:
+        try:
+            return meter.feed(data)
+        except RemoteError as error:
+            raise BackendFailed(f"{self.name}: {error}", elsewhere=not begun) from error
+
+    def _stream_units(self, meter: StreamMeter, prompt_tokens: int) -> int:
+        if meter.usage is not None:
+            return meter.usage.units(self._rates)
+        return token_units(prompt_tokens, meter.tokens, self._rates)
+
+
+def _request_head(raw: bytes) -> tuple[str, str]:
+    try:
+        head = decode_request(raw)
+    except RemoteError as error:
+        raise bad_request(str(error)) from error
+    return head.method, head.path.partition("?")[0]
+
+
+def _headers(method: str) -> dict[str, str]:
+    return {"content-type": "application/json"} if method == "POST" else {}
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
