@@ -56,7 +56,7 @@ class BlockTree:
         return merkle.proof(leaves, place) + merkle.proof(self._nodes(), block)
 
     def _nodes(self) -> list[bytes]:
-        """Return the roots of blocks and tail: all but the last are perfect, so a tree over them is that over leaves."""
+        """Return the roots of blocks and tail; all but the last are perfect, so their tree is that over the leaves."""
         return [*self._blocks, self._tail.root()] if self._tail.size else self._blocks
 
 
