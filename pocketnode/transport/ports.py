@@ -166,7 +166,10 @@ class Reply(Protocol):
 
     @property
     def head(self) -> bytes:
-        """The answer's head (rule 2.2)."""
+        """The answer's head (rule 2.2); empty before `begun` has returned."""
+
+    async def begun(self) -> None:
+        """Wait for the head; raises what `read` raises."""
 
     async def read(self) -> bytes | None:
         """Return the next part of the body, or None at its end.
@@ -221,6 +224,9 @@ class LaneClient(Protocol):
         ------
         RelayFailed, RemoteError, Unavailable : as `Reply.read`.
         """
+
+    async def send(self, head: bytes, body: bytes, hold: int, most: int | None = None) -> Reply:
+        """Send one request and return at once: for who must be able to cancel before the answer begins."""
 
     async def close(self) -> None:
         """Acknowledge what is accepted with a bare Receipt (rule 3.13) and end the stream."""

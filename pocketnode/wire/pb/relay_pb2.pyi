@@ -135,20 +135,22 @@ class Answer(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., head: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("seq", "units", "first_byte_ms", "done_ms", "backend", "signature")
+    __slots__ = ("seq", "units", "first_byte_ms", "done_ms", "backend", "signature", "fault")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     FIRST_BYTE_MS_FIELD_NUMBER: _ClassVar[int]
     DONE_MS_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
     seq: int
     units: int
     first_byte_ms: int
     done_ms: int
     backend: bytes
     signature: bytes
-    def __init__(self, seq: _Optional[int] = ..., units: _Optional[int] = ..., first_byte_ms: _Optional[int] = ..., done_ms: _Optional[int] = ..., backend: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    fault: str
+    def __init__(self, seq: _Optional[int] = ..., units: _Optional[int] = ..., first_byte_ms: _Optional[int] = ..., done_ms: _Optional[int] = ..., backend: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., fault: _Optional[str] = ...) -> None: ...
 
 class NeedHold(_message.Message):
     __slots__ = ("seq", "units")
