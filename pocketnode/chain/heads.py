@@ -1,0 +1,147 @@
+"""The newest block, read by one poller and awaited by everyone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from pocketnode.chain.client import Rpc
+from pocketnode.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+POLL_LEAST_S: Final = 0.1
+POLL_MOST_S: Final = 4.0
+STALE_AFTER_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block's header. `timestamp_s` is seconds since 1970; `base_fee_wei` is 0 on chains without EIP-1559."""
+
+    number: int
+    hash: bytes
+    parent: bytes
+    timestamp_s: int
+    base_fee_wei: int
+
+
+class Heads:
+    """The head of the chain. `run` is a job of the daemon; `newest` is what it saw last.
+
+    Parameters
+    ----------
+    poll_interval_s : how often the chain is asked; None for a quarter of the time between blocks, as seen.
+    """
+
+    def __init__(self, rpc: Rpc, poll_interval_s: float | None = None) -> None:
+        self._rpc = rpc
+        self._poll_interval_s = poll_interval_s
+        self._spacing_s = 1.0
+        self._newest: Block | None = None
+        self._seen_s = time.monotonic()
+        self._changed = asyncio.Condition()
+
+    @property
+    def newest(self) -> Block | None:
+        """The newest block, or None before the first was read."""
+        return self._newest
+
+    @property
+    def number(self) -> int:
+        """Number of the newest block; 0 before the first was read."""
+        return self._newest.number if self._newest else 0
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since a new block was last seen: a gauge of the chain's or its nodes' lag."""
+        return time.monotonic() - self._seen_s
+
+    async def run(self) -> None:
+        """Read the head again and again until cancelled; outages of the chain are survived and told."""
+        stale = False
+        while True:
+            try:
+                await self.refresh()
+            except Unavailable as error:
+                log.warning("chain_unavailable", error=str(error), head=self.number)
+            if (self.age_s > STALE_AFTER_S) != stale:
+                stale = not stale
+                log.warning(
+                    "chain_head_stale" if stale else "chain_head_moves", age_s=round(self.age_s), head=self.number
+                )
+            await asyncio.sleep(self._pause_s())
+
+    async def refresh(self) -> Block:
+        """Read the head now and wake who waits for it.
+
+        Raises
+        ------
+        Unavailable
+            no node answers.
+        """
+        block = await block_at(self._rpc, "latest")
+        before = self._newest
+        if before is None or before.hash != block.hash:
+            self._note(before, block)
+            async with self._changed:
+                self._newest = block
+                self._changed.notify_all()
+        return block
+
+    async def wait(self, number: int) -> Block:
+        """Return the head once it is block `number` or later."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._newest is not None and self._newest.number >= number)
+        assert self._newest is not None
+        return self._newest
+
+    async def changed(self, since: Block | None) -> Block:
+        """Return the head once it is another block than `since` (also after a reorg)."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._newest is not None and self._newest != since)
+        assert self._newest is not None
+        return self._newest
+
+    def _note(self, before: Block | None, block: Block) -> None:
+        now_s = time.monotonic()
+        if before is not None and block.number > before.number:
+            seen_s = (now_s - self._seen_s) / (block.number - before.number)
+            self._spacing_s += 0.2 * (min(seen_s, 30.0) - self._spacing_s)
+        self._seen_s = now_s
+
+    def _pause_s(self) -> float:
+        if self._poll_interval_s is not None:
+            return self._poll_interval_s
+        return min(POLL_MOST_S, max(POLL_LEAST_S, self._spacing_s / 4))
+
+
+async def block_at(rpc: Rpc, which: int | str) -> Block:
+    """Return the header of a block, by number or by tag.
+
+    Raises
+    ------
+    Unavailable
+        no node answers, or the one that does has no such block yet.
+    """
+    found = await rpc.ask("eth_getBlockByNumber", hex(which) if isinstance(which, int) else which, False)
+    if found is None:
+        raise Unavailable(f"the chain node has no block {which}", 1.0)
+    return _block(found)
+
+
+def _block(raw: Any) -> Block:
+    try:
+        return Block(
+            int(raw["number"], 16),
+            bytes.fromhex(raw["hash"][2:]),
+            bytes.fromhex(raw["parentHash"][2:]),
+            int(raw["timestamp"], 16),
+            int(raw.get("baseFeePerGas") or "0x0", 16),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unavailable(f"the chain node answers with a malformed block: {error!r}", 1.0) from error
