@@ -15,12 +15,13 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import psutil
 
 from pocketnode.errors import NotFound
 
+SUPERVISOR: Final = "supervisor"
 Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
 
@@ -46,6 +47,16 @@ class Layout:
     def password(self) -> Path:
         return self.root / "keys" / "password"
 
+    @property
+    def admin_token(self) -> Path:
+        """Opens the admin listeners of all daemons here."""
+        return self.root / "keys" / "admin-token"
+
+    @property
+    def api_key(self) -> Path:
+        """What users of the gateway send."""
+        return self.root / "keys" / "api-key"
+
     def config(self, name: str) -> Path:
         return self.root / "config" / f"{name}.yaml"
 
@@ -56,6 +67,8 @@ class Layout:
         return self.root / "data" / name
 
     def log(self, name: str) -> Path:
+        if name == SUPERVISOR:
+            return self.root / "supervisor.log"
         return self.root / "logs" / f"{name}.log"
 
     def make(self) -> None:
