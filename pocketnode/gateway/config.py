@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pocketnode.errors import ConfigError
 
-
 _PATHS = ("deployment", "keystore", "password_file", "records")
 
 
@@ -40,17 +39,17 @@ class Admin(_Strict):
 class Statements(_Strict):
     """What is done when a session ends."""
 
-    withhold: bool = Field(False, description="for tests: post none, so that suppliers claim with their receipts")
+    withhold: bool = Field(default=False, description="for tests: post none, so that suppliers claim")
 
 
 class Limits(_Strict):
     """What one request, and all of them together, may take."""
 
-    body_mib: float = Field(20, gt=0, le=1024)
-    body_s: float = Field(30, gt=0, description="longest time a request's body may take to arrive")
-    batch_items: int = Field(100, ge=1, le=10_000)
-    batch_concurrency: int = Field(32, ge=1)
-    concurrency: int = Field(4096, ge=1, description="requests at once; more get 503 at once")
+    body_mib: float = Field(default=20, gt=0, le=1024)
+    body_s: float = Field(default=30, gt=0, description="longest time a request's body may take to arrive")
+    batch_items: int = Field(default=100, ge=1, le=10_000)
+    batch_concurrency: int = Field(default=32, ge=1)
+    concurrency: int = Field(default=4096, ge=1, description="requests at once; more get 503 at once")
 
     @property
     def body_bytes(self) -> int:
@@ -60,20 +59,20 @@ class Limits(_Strict):
 class Retry(_Strict):
     """How hard one request is tried."""
 
-    attempts: int = Field(3, ge=1, le=10)
-    deadline_s: float = Field(20, gt=0, description="after which no further supplier is tried")
+    attempts: int = Field(default=3, ge=1, le=10)
+    deadline_s: float = Field(default=20, gt=0, description="after which no further supplier is tried")
 
 
 class Selection(_Strict):
     """How suppliers share the traffic."""
 
-    owner_share: float = Field(0.6, gt=0, le=1, description="most of the traffic that one owner gets")
-    probation_share: float = Field(0.03, ge=0, le=0.5, description="traffic kept for who is not in the best tier")
+    owner_share: float = Field(default=0.6, gt=0, le=1, description="most of the traffic that one owner gets")
+    probation_share: float = Field(default=0.03, ge=0, le=0.5, description="traffic of who is below the best tier")
 
 
 class Log(_Strict):
-    level: str = Field("info", pattern="^(debug|info|warning|error)$")
-    as_json: bool = Field(True, alias="json")
+    level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    as_json: bool = Field(default=True, alias="json")
 
 
 class GatewayConfig(_Strict):
@@ -89,8 +88,8 @@ class GatewayConfig(_Strict):
     )
     listen: str = "127.0.0.1:3069"
     admin: Admin
-    store: str = Field("sqlite:///gateway.db", description="SQLAlchemy URL of keys, usage and scores")
-    records: Path = Field(Path("records"), description="folder of the relay records")
+    store: str = Field(default="sqlite:///gateway.db", description="SQLAlchemy URL of keys, usage and scores")
+    records: Path = Field(default=Path("records"), description="folder of the relay records")
     statements: Statements = Statements()
     limits: Limits = Limits()
     retry: Retry = Retry()

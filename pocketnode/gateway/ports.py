@@ -1,7 +1,8 @@
-"""What the gateway needs from the chain, the wire and the disk. The command line gives it the real ones, tests fakes."""
+"""What the gateway needs from the chain, the wire and the disk: the real ones by the command line, fakes by tests."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from pocketnode.protocol.record import RelayRecord
@@ -57,3 +58,6 @@ class Records(Protocol):
 
     def append(self, session: Session, record: RelayRecord) -> None:
         """Add one attempt. Synchronous and quick: it is on the hot path."""
+
+    def read(self, session: Session) -> Iterable[RelayRecord]:
+        """Return what was recorded in a session, also before a restart."""

@@ -20,9 +20,20 @@ class _Strict(BaseModel):
 
 
 class Method(_Strict):
-    """One JSON-RPC method: what it costs."""
+    """One JSON-RPC method: what it costs, and how an answer to it may be used."""
 
     units: int = Field(ge=1, le=1_000_000, description="compute units of one relay")
+    cache: Literal["never", "head", "final", "always"] = Field(
+        default="never",
+        description="how long an answer holds: until the next block, for good once its block is final, or always",
+    )
+    block: int | None = Field(default=None, ge=0, description="position of the block parameter, if there is one")
+    idempotent: bool = Field(default=True, description="asking a second supplier does no harm")
+    broadcast: bool = Field(default=False, description="goes to several suppliers; 'already known' is success")
+    sticky: bool = Field(default=False, description="what it makes or names lives on one supplier (filters)")
+    empty: bool = Field(default=True, description="null is a valid answer; otherwise another supplier is asked too")
+    pace: Literal["quick", "slow"] = Field(default="quick", description="class for latency and timeouts")
+    subscription: bool = Field(default=False, description="WebSocket only")
 
 
 class Tokens(_Strict):
@@ -32,6 +43,7 @@ class Tokens(_Strict):
     units_per_output_token: int = Field(ge=1, le=10_000)
     output_tokens_default: int = Field(512, ge=1, description="held where the request names no maximum")
     hold_slice: int = Field(256, ge=1, description="output tokens that a stream's hold is raised by")
+    context: int = Field(default=8192, ge=1, description="most tokens of prompt and answer together")
 
 
 class Promise(_Strict):

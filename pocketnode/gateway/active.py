@@ -1,0 +1,173 @@
+"""A session that this gateway buys answers in: its suppliers' seats, their lanes, and what may still be spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from pocketnode.gateway.catalog import Service
+from pocketnode.gateway.config import Selection
+from pocketnode.gateway.scoreboard import Scoreboard
+from pocketnode.gateway.selection import Ranking, Standing, rank
+from pocketnode.protocol import quality
+from pocketnode.protocol.quality import Tally, Verdict
+from pocketnode.protocol.record import RelayRecord
+from pocketnode.protocol.statement import UNITS_PER_PRICE
+from pocketnode.protocol.types import Grant, Session, SessionSupplier
+from pocketnode.transport.ports import LaneClient
+
+RANKING_AGE_S: Final = 0.25
+
+
+class Purse:
+    """What a grant still allows in one session, exact to the unit (rule 5.4).
+
+    Money is kept in `units * price`, so that nothing is rounded before the session is stated.
+    """
+
+    __slots__ = ("cap", "reserved", "spent")
+
+    def __init__(self, cap_amount: int) -> None:
+        self.cap = cap_amount * UNITS_PER_PRICE
+        self.spent = 0
+        self.reserved = 0
+
+    def reserve(self, worth: int) -> bool:
+        """Set aside the most that a relay may cost; False where the grant does not reach."""
+        if self.spent + self.reserved + worth > self.cap:
+            return False
+        self.reserved += worth
+        return True
+
+    def settle(self, reserved: int, spent: int) -> None:
+        """Give back what was set aside and book what it did cost."""
+        self.reserved -= reserved
+        self.spent += spent
+
+
+class Seat:
+    """One supplier in one session, as this gateway meets it."""
+
+    __slots__ = (
+        "connecting",
+        "failures",
+        "fast",
+        "first_byte_ms",
+        "lane",
+        "problem",
+        "rest_until_s",
+        "supplier",
+        "supplier_hex",
+        "units",
+        "verdicts",
+    )
+
+    def __init__(self, supplier: SessionSupplier) -> None:
+        self.supplier = supplier
+        self.supplier_hex = "0x" + supplier.operator.hex()
+        self.lane: LaneClient | None = None
+        self.connecting = False
+        self.failures = 0  # attempts in a row to open its lane
+        self.rest_until_s = 0.0  # it asked to be left alone, or its lane broke
+        self.problem = ""
+        self.units = 0
+        self.verdicts = [0] * len(Verdict)
+        self.fast = 0
+        self.first_byte_ms = 0.0
+
+    @property
+    def relays(self) -> int:
+        """Attempts in this session."""
+        return sum(self.verdicts)
+
+    def open(self) -> bool:
+        """Return whether its lane can take a relay."""
+        return self.lane is not None and not self.lane.broken
+
+    def count(self, record: RelayRecord, slo: quality.Slo) -> None:
+        """Count one attempt of this session."""
+        self.verdicts[record.verdict] += 1
+        self.units += record.units
+        if record.verdict in (Verdict.GOOD, Verdict.CUT):
+            self.fast += quality.meets(slo, record)
+            self.first_byte_ms += (record.first_byte_ms - self.first_byte_ms) * (0.1 if self.first_byte_ms else 1)
+
+    def tally(self) -> Tally:
+        """Return what the session's records say so far (rule 6.1), from their counts."""
+        by = self.verdicts
+        answered = by[Verdict.GOOD] + by[Verdict.CUT]
+        available = answered + by[Verdict.WRONG]
+        return Tally(
+            available=available,
+            available_n=available + by[Verdict.FAULT] + by[Verdict.TIMEOUT],
+            fast=self.fast,
+            fast_n=answered + by[Verdict.TIMEOUT],
+            correct=by[Verdict.GOOD],
+            correct_n=by[Verdict.GOOD] + by[Verdict.WRONG],
+        )
+
+
+class ActiveSession:
+    """One application's session of one service."""
+
+    def __init__(self, session: Session, service: Service, grant: Grant, scores: Scoreboard, rules: Selection) -> None:
+        self.session = session
+        self.session_hex = "0x" + session.id.hex()
+        self.service = service
+        self.purse = Purse(grant.cap)
+        self.seats = {s.operator: Seat(s) for s in session.suppliers}
+        self.retiring = False
+        self._scores = scores
+        self._rules = rules
+        self._rankings: dict[str, tuple[float, Ranking]] = {}
+
+    def recover(self, records: Iterable[RelayRecord]) -> None:
+        """Count what was recorded before a restart, so that the grant's cap still holds."""
+        by_index = {seat.supplier.index: seat for seat in self.seats.values()}
+        for record in records:
+            if (seat := by_index.get(record.index)) is not None:
+                seat.count(record, self.service.slo)
+                self.purse.settle(0, record.units * seat.supplier.price)
+
+    def load(self, operator: bytes) -> int:
+        """Return how many relays a supplier has in flight."""
+        lane = self.seats[operator].lane
+        return lane.in_flight if lane is not None else 0
+
+    def ranking(self, kind: str, now_s: float) -> Ranking:
+        """Return the suppliers in tiers for a class of relays, at most `RANKING_AGE_S` old."""
+        kept = self._rankings.get(kind)
+        if kept is not None and now_s - kept[0] < RANKING_AGE_S:
+            return kept[1]
+        ranking = rank(self.standings(kind, now_s), self._rules.owner_share)
+        self._rankings[kind] = (now_s, ranking)
+        return ranking
+
+    def standings(self, kind: str, now_s: float) -> list[Standing]:
+        """Return what is known of each supplier for a class of relays."""
+        return [self._standing(seat, kind, now_s) for seat in self.seats.values()]
+
+    def forget_ranking(self) -> None:
+        """Rank anew at the next relay: a lane opened or broke, or a supplier wants to rest."""
+        self._rankings.clear()
+
+    def ready(self) -> bool:
+        """Return whether anybody can be asked."""
+        return any(seat.open() for seat in self.seats.values())
+
+    def score(self, seat: Seat, kind: str, verdict: Verdict, first_byte_ms: float, now_s: float) -> None:
+        """Let one attempt count for selection."""
+        self._scores.score(self.service.name, kind, seat.supplier.operator).add(verdict, first_byte_ms, now_s)
+
+    def _standing(self, seat: Seat, kind: str, now_s: float) -> Standing:
+        operator = seat.supplier.operator
+        score = self._scores.score(self.service.name, kind, operator)
+        return Standing(
+            operator=operator,
+            owner=operator,
+            passes=score.passes,
+            tries=score.tries,
+            latency_ms=score.latency_ms,
+            traffic=score.traffic,
+            usable=seat.open() and seat.rest_until_s <= now_s,
+        )

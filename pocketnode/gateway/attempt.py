@@ -1,0 +1,129 @@
+"""One attempt: one supplier asked once, one record, one verdict, charged to whom it belongs (rule 6.2)."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from pocketnode.errors import PocketError, RemoteError
+from pocketnode.gateway.active import ActiveSession, Seat
+from pocketnode.gateway.ports import Records
+from pocketnode.protocol.fault import FaultClass, RelayFailed
+from pocketnode.protocol.quality import Verdict
+from pocketnode.protocol.record import RelayRecord
+from pocketnode.protocol.types import ZERO32
+from pocketnode.transport.ports import Ended, Reply
+
+REST_AFTER_FAULT_S: Final = 0.25
+MS_MOST: Final = 2**32 - 1
+_PAID: Final = (Verdict.GOOD, Verdict.CUT)
+
+
+def blame(error: BaseException, waited_s: float, timeout_s: float) -> Verdict:
+    """Return the verdict on a supplier whose attempt ended in `error`.
+
+    Parameters
+    ----------
+    waited_s : since it was asked.
+    timeout_s : the service's own timeout; our own impatience before that is nobody's fault.
+    """
+    if isinstance(error, RelayFailed):
+        return Verdict.FAULT if error.fault.kind is FaultClass.BACKEND else Verdict.NOBODY
+    if isinstance(error, RemoteError):
+        return Verdict.WRONG
+    if isinstance(error, TimeoutError):
+        return Verdict.TIMEOUT if waited_s >= timeout_s else Verdict.NOBODY
+    if isinstance(error, PocketError):
+        return Verdict.FAULT  # a broken lane or a refused connection
+    return Verdict.NOBODY
+
+
+class Attempt:
+    """One supplier, asked once. `settle` is called exactly once, however it ends.
+
+    Parameters
+    ----------
+    kind : class of the relay, for selection's memory.
+    most : units it may cost at most; set aside in the purse while it runs.
+    """
+
+    __slots__ = (
+        "_active",
+        "_kind",
+        "_records",
+        "_reserved",
+        "_started_s",
+        "ended",
+        "first_s",
+        "reply",
+        "seat",
+        "units",
+    )
+
+    def __init__(self, active: ActiveSession, seat: Seat, kind: str, most: int, records: Records) -> None:
+        self.seat = seat
+        self.reply: Reply | None = None
+        self.ended: Ended | None = None
+        self.units = 0
+        self.first_s = 0.0
+        self._active = active
+        self._kind = kind
+        self._records = records
+        self._reserved = most * seat.supplier.price
+        self._started_s = time.perf_counter()
+
+    def reserve(self) -> bool:
+        """Set aside what it may cost; False where the grant does not reach."""
+        return self._active.purse.reserve(self._reserved)
+
+    async def begin(self, head: bytes, body: bytes, hold: int, most: int) -> bytes | None:
+        """Ask, and return the first part of the answer's body; None for an empty one."""
+        lane = self.seat.lane
+        assert lane is not None
+        self.reply = await lane.relay(head, body, hold, most)
+        part = await self.reply.read()
+        self.first_s = time.perf_counter() - self._started_s
+        return part
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since the supplier was asked."""
+        return time.perf_counter() - self._started_s
+
+    def settle(self, verdict: Verdict) -> None:
+        """Write the record; pay for the answer if it is worth it."""
+        done_s = time.perf_counter() - self._started_s
+        reply = self.reply
+        ended = reply.ended if reply is not None else None
+        self.ended = ended
+        if ended is not None and reply is not None and verdict in _PAID:
+            self.units = reply.accept()
+        first_ms = min(MS_MOST, int((self.first_s or done_s) * 1000))
+        done_ms = min(MS_MOST, int(done_s * 1000))
+        receipt, response = (ended.receipt, ended.response) if ended is not None else (ZERO32, ZERO32)
+        record = RelayRecord(receipt, response, self.seat.supplier.index, self.units, first_ms, done_ms, verdict)
+        active = self._active
+        active.purse.settle(self._reserved, self.units * self.seat.supplier.price)
+        self._records.append(active.session, record)
+        self.seat.count(record, active.service.slo)
+        active.score(self.seat, self._kind, verdict, (self.first_s or done_s) * 1000, time.time())
+
+    def failed(self, error: BaseException) -> Verdict:
+        """Settle an attempt that ended in `error`, and let the supplier rest where that helps."""
+        verdict = blame(error, self.waited_s, self._active.service.spec.timeout_s)
+        self.settle(verdict)
+        rest_s = REST_AFTER_FAULT_S if verdict is Verdict.FAULT else 0.0
+        if isinstance(error, RelayFailed) and error.fault.kind is not FaultClass.BACKEND:
+            rest_s = error.fault.retry_after_ms / 1000
+        if rest_s:
+            self.seat.rest_until_s = max(self.seat.rest_until_s, time.time() + rest_s)
+            self._active.forget_ranking()
+        return verdict
+
+    async def cancel(self) -> None:
+        """The user has left: stop the supplier, pay for what was sent up to then (rule 3.14)."""
+        verdict = Verdict.NOBODY
+        if self.reply is not None:
+            await self.reply.cancel()
+            verdict = Verdict.CUT if self.first_s else Verdict.NOBODY
+        self.settle(verdict)

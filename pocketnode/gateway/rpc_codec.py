@@ -1,0 +1,129 @@
+"""JSON-RPC as bytes: reads the few fields that are needed and leaves the rest as the user wrote it. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from pocketnode.gateway.refusal import BAD_PARAMS, INVALID, MALFORMED, TOO_LARGE, Refused
+
+_DECODER: Final = json.JSONDecoder()
+_SPACE: Final = " \t\r\n"
+METHOD_CHARS_MOST: Final = 128
+NOTIFICATION: Final = b""
+
+
+@dataclass(slots=True)
+class Item:
+    """One request.
+
+    Parameters
+    ----------
+    raw : as the user wrote it.
+    raw_id : its id as JSON; `NOTIFICATION` where there is none.
+    """
+
+    raw: bytes
+    method: str
+    params: Any
+    id: Any
+    raw_id: bytes
+
+
+def parse(body: bytes, items_most: int) -> Item | list[Item | Refused]:
+    """Return the request, or the items of a batch; an item that is no request becomes its refusal.
+
+    Raises
+    ------
+    Refused
+        not JSON, neither an object nor an array, an empty batch, or too large a one.
+    """
+    try:
+        parsed = orjson.loads(body)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        raise Refused(MALFORMED, f"the body is not JSON: {error}") from error
+    if isinstance(parsed, dict):
+        return item_of(parsed, body)
+    if not isinstance(parsed, list) or not parsed:
+        raise Refused(INVALID, "a request is an object, a batch an array with at least one")
+    if len(parsed) > items_most:
+        raise Refused(TOO_LARGE, f"a batch has at most {items_most} items, this one {len(parsed)}")
+    pieces = split(body.decode())
+    return [_item_or_refusal(value, raw) for value, raw in zip(parsed, pieces, strict=True)]
+
+
+def item_of(parsed: Any, raw: bytes) -> Item:
+    """Return one request.
+
+    Raises
+    ------
+    Refused
+        it is none.
+    """
+    if not isinstance(parsed, dict):
+        raise Refused(INVALID, "a request is an object")
+    method = parsed.get("method")
+    if not isinstance(method, str) or not 1 <= len(method) <= METHOD_CHARS_MOST:
+        raise Refused(INVALID, "'method' must be a string")
+    params = parsed.get("params")
+    if params is not None and not isinstance(params, list | dict):
+        raise Refused(BAD_PARAMS, "'params' must be an array or an object")
+    if "id" not in parsed:
+        return Item(raw, method, params, None, NOTIFICATION)
+    identity = parsed["id"]
+    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int | float)):
+        raise Refused(INVALID, "'id' must be a string, a number or null")
+    return Item(raw, method, params, identity, orjson.dumps(identity))
+
+
+def raw_id_of(parsed: Any) -> bytes:
+    """Return the id that an error about a malformed item carries."""
+    identity = parsed.get("id") if isinstance(parsed, dict) else None
+    if isinstance(identity, str | int | float) and not isinstance(identity, bool):
+        return orjson.dumps(identity)
+    return b"null"
+
+
+def split(text: str) -> list[bytes]:
+    """Return the items of a JSON array as they are written.
+
+    >>> split('[ {"a": 1} ,[2,  3], "x,y" ]')
+    [b'{"a": 1}', b'[2,  3]', b'"x,y"']
+    """
+    pieces: list[bytes] = []
+    at = _after_space(text, text.index("[") + 1)
+    while text[at] != "]":
+        end = _end_of_value(text, at)
+        pieces.append(text[at:end].encode())
+        at = _after_space(text, end)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+    return pieces
+
+
+def result(raw_id: bytes, raw_result: bytes) -> bytes:
+    """Return an answer made of parts that are JSON already."""
+    return b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + raw_result + b"}"
+
+
+def _item_or_refusal(parsed: Any, raw: bytes) -> Item | Refused:
+    try:
+        return item_of(parsed, raw)
+    except Refused as refused:
+        return refused
+
+
+def _end_of_value(text: str, at: int) -> int:
+    try:
+        return _DECODER.raw_decode(text, at)[1]
+    except (ValueError, RecursionError) as error:
+        raise Refused(MALFORMED, f"the body is not JSON: {error}") from error
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at] in _SPACE:
+        at += 1
+    return at

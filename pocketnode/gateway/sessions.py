@@ -1,0 +1,203 @@
+"""Follows the chain: for each application and service the session of now, its lanes open before it is used.
+
+At a boundary the lanes of the new session are opened first, after a short random wait so that not every gateway comes
+at once; the old session serves meanwhile, within its grace (rule 3.7). Then its lanes end with a bare Receipt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from pocketnode.errors import PocketError, Unavailable
+from pocketnode.gateway.active import ActiveSession, Seat
+from pocketnode.gateway.catalog import Catalog, Service
+from pocketnode.gateway.config import Selection
+from pocketnode.gateway.ports import LaneOpener, Market, Records
+from pocketnode.gateway.refusal import NOT_READY, Refused
+from pocketnode.gateway.scoreboard import Scoreboard
+from pocketnode.protocol.session import end_of, number_at
+from pocketnode.protocol.types import Params
+from pocketnode.transport.ports import Opening
+
+POLL_S: Final = 0.3
+OPEN_WAIT_S: Final = 1.5
+JITTER_S: Final = 0.3
+BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+log = structlog.get_logger()
+Pair = tuple[bytes, str]  # application, service name
+
+
+@dataclass
+class Sessions:
+    """The sessions of now. `run` is a job of the daemon; `active` is what requests ask.
+
+    Parameters
+    ----------
+    gateway : our 20-byte address.
+    on_closed : called with a session once nothing more is recorded in it, so that it can be stated.
+    clock : wall time in seconds.
+    """
+
+    gateway: bytes
+    catalog: Catalog
+    market: Market
+    opener: LaneOpener
+    records: Records
+    scores: Scoreboard
+    rules: Selection
+    on_closed: Callable[[ActiveSession], None] = lambda _: None
+    clock: Callable[[], float] = time.time
+    head: int = 0
+    params: Params | None = None
+    _active: dict[Pair, ActiveSession] = field(default_factory=dict)
+    _retiring: list[ActiveSession] = field(default_factory=list)
+    _problems: dict[Pair, str] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def active(self, service: Service, application: bytes | None = None) -> ActiveSession:
+        """Return the session to use.
+
+        Raises
+        ------
+        Refused
+            there is none yet: the chain is not read, the escrow does not cover it, or the grant is missing.
+        """
+        pair = (application or service.applications[0], service.name)
+        active = self._active.get(pair)
+        if active is None:
+            reason = self._problems.get(pair, "the gateway has just started")
+            raise Refused(NOT_READY, f"no session of {service.name}: {reason}", retry_after_s=1.0)
+        return active
+
+    def all(self) -> list[ActiveSession]:
+        """Return every session in use, and those that are coming to their end."""
+        return [*self._active.values(), *self._retiring]
+
+    def problems(self) -> dict[str, str]:
+        """Return why a service has no session, by service name."""
+        return {service: problem for (_, service), problem in self._problems.items()}
+
+    def ready(self) -> bool:
+        """Return whether every service that is sold can be asked for."""
+        pairs = [(application, service.name) for application, service in self.catalog.pairs()]
+        return all(pair in self._active and self._active[pair].ready() for pair in pairs)
+
+    async def run(self) -> None:
+        """Follow the chain until cancelled; then close every lane."""
+        try:
+            while True:
+                await self._step()
+                await asyncio.sleep(POLL_S)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*(self._close(active) for active in self.all()), return_exceptions=True)
+
+    async def _step(self) -> None:
+        try:
+            self.head = await self.market.head()
+            self.params = await self.market.params()
+        except Unavailable as error:
+            log.warning("the chain does not answer", error=str(error))
+            return
+        number = number_at(self.head, self.params)
+        for application, service in self.catalog.pairs():
+            await self._follow(application, service, number)
+        for active in self._active.values():
+            self._reconnect(active)
+        await self._retire(self.params)
+
+    async def _follow(self, application: bytes, service: Service, number: int) -> None:
+        pair = (application, service.name)
+        old = self._active.get(pair)
+        if old is not None and old.session.number >= number:
+            return
+        try:
+            new = await self._begin(application, service, number, wait=old is not None)
+        except PocketError as error:
+            if self._problems.get(pair) != str(error):
+                log.warning("no session", service=service.name, number=number, error=str(error))
+            self._problems[pair] = str(error)
+            self._drop_if_over(pair, old)
+            return
+        self._problems.pop(pair, None)
+        self._active[pair] = new
+        log.info("session", service=service.name, number=number, suppliers=len(new.seats))
+        if old is not None:
+            self._retiring.append(old)
+
+    async def _begin(self, application: bytes, service: Service, number: int, wait: bool) -> ActiveSession:
+        session = await self.market.session(application, service.id, number)
+        grant = await self.market.grant(application, service.id, number)
+        if grant is None or not session.covered:
+            what = "the escrow does not cover it" if grant else "this gateway has no grant"
+            raise Unavailable(f"application 0x{application.hex()} is not in session {number}: {what}")
+        if not session.suppliers:
+            raise Unavailable("nobody supplies it")
+        active = ActiveSession(session, service, grant, self.scores, self.rules)
+        active.recover(self.records.read(session))
+        if wait:
+            await asyncio.sleep(random.random() * JITTER_S)
+        tasks = [self._spawn(self._connect(active, seat)) for seat in active.seats.values()]
+        await asyncio.wait(tasks, timeout=OPEN_WAIT_S)
+        return active
+
+    def _drop_if_over(self, pair: Pair, old: ActiveSession | None) -> None:
+        """Stop using a session that nobody serves any more."""
+        if old is not None and self.params is not None and self.head > old.session.end + self.params.grace:
+            self._retiring.append(self._active.pop(pair))
+
+    async def _retire(self, params: Params) -> None:
+        for active in list(self._retiring):
+            over = self.head > end_of(active.session.number, params) + params.grace
+            if over or not any(active.load(operator) for operator in active.seats):
+                self._retiring.remove(active)
+                self._spawn(self._close(active))
+
+    async def _close(self, active: ActiveSession) -> None:
+        lanes = [seat.lane for seat in active.seats.values() if seat.lane is not None]
+        await asyncio.gather(*(lane.close() for lane in lanes), return_exceptions=True)
+        self.on_closed(active)
+
+    # ---- lanes
+
+    def _reconnect(self, active: ActiveSession) -> None:
+        now_s = self.clock()
+        for seat in active.seats.values():
+            if not seat.open() and not seat.connecting and seat.rest_until_s <= now_s:
+                self._spawn(self._connect(active, seat))
+
+    async def _connect(self, active: ActiveSession, seat: Seat) -> None:
+        seat.connecting = True
+        session, supplier = active.session, seat.supplier
+        lane = secrets.token_bytes(32)
+        opening = Opening(session.application, session.service, session.number, supplier.operator, self.gateway, lane)
+        try:
+            old, seat.lane = seat.lane, await self.opener.open(opening, supplier.endpoint, supplier.fingerprint)
+            seat.failures, seat.problem = 0, ""
+            if old is not None:
+                await old.close()
+        except PocketError as error:
+            if seat.problem != str(error):
+                log.warning("lane refused", supplier=seat.supplier_hex, service=active.service.name, error=str(error))
+            seat.problem = str(error)
+            seat.rest_until_s = self.clock() + BACKOFF_S[min(seat.failures, len(BACKOFF_S) - 1)]
+            seat.failures += 1
+        finally:
+            seat.connecting = False
+            active.forget_ranking()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
