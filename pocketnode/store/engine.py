@@ -14,8 +14,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import StaticPool
 
 from pocketnode.errors import ConfigError, Corrupt, Unavailable
 
@@ -33,7 +34,8 @@ def open_store(url: str) -> Engine:
 
     Parameters
     ----------
-    url : of SQLAlchemy, such as `sqlite:////var/lib/pocketnode/state.db` or `postgresql+psycopg://user@host/name`.
+    url : of SQLAlchemy, such as `sqlite:////var/lib/pocketnode/state.db` or `postgresql+psycopg://user@host/name`;
+        `sqlite://` is one in memory, for commands that do one thing after the other.
 
     Raises
     ------
@@ -45,11 +47,10 @@ def open_store(url: str) -> Engine:
         the file is not a database or is damaged.
     """
     try:
-        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        engine = _engine(make_url(url))
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ConfigError(f"store {url.split('@')[-1]!r}: {error}") from error
     if engine.dialect.name == "sqlite":
-        Path(make_url(url).database or ".").absolute().parent.mkdir(parents=True, exist_ok=True)
         _prepare_sqlite(engine)
     migrate(engine)
     return engine
@@ -94,6 +95,15 @@ def migrate(engine: Engine) -> None:
             command.upgrade(config, "head")
         except CommandError as error:
             raise ConfigError(f"store: written by a newer version of pocketnode ({error}): upgrade this one") from error
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    if url.database in (None, "", ":memory:"):  # one connection, or each thread would see a database of its own
+        return create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+    return create_engine(url)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
