@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// @title Packed entries of statements
+/// @notice As signed, 14 bytes: `index u32 | units u64 | quality u16` (rule 5.3). As priced, 27 bytes:
+/// `index u32 | rank u8 | amount u96 | quality u16 | units u64`.
+library Entries {
+    uint256 internal constant STATED = 14;
+    uint256 internal constant PRICED = 27;
+
+    struct Entry {
+        uint256 index;
+        uint256 rank;
+        uint256 amount;
+        uint256 quality;
+        uint256 units;
+    }
+
+    /// @notice Sums over a statement, and the entry of one rank (all zero if it has none).
+    /// @param amounts SA of rule 5.6.
+    /// @param weighted W of rule 5.6.
+    struct Sums {
+        uint256 amounts;
+        uint256 weighted;
+        Entry own;
+    }
+
+    /// @dev Reads past the end give zeros; callers bound `i` by the length.
+    function stated(bytes calldata entries, uint256 i)
+        internal
+        pure
+        returns (uint256 index, uint256 units, uint256 quality)
+    {
+        uint256 word = _word(entries, STATED * i);
+        return (word >> 224, uint64(word >> 160), uint16(word >> 144));
+    }
+
+    function priced(bytes calldata entries, uint256 i) internal pure returns (Entry memory) {
+        uint256 word = _word(entries, PRICED * i);
+        return Entry(word >> 224, uint8(word >> 216), uint96(word >> 120), uint16(word >> 104), uint64(word >> 40));
+    }
+
+    /// @notice Room for `n` priced entries, to be filled by `put` in order and closed by `close`.
+    function room(uint256 n) internal pure returns (bytes memory) {
+        // `put` writes whole words: five bytes more than an entry.
+        return new bytes(PRICED * n + 5);
+    }
+
+    function put(bytes memory out, uint256 i, Entry memory e) internal pure {
+        uint256 word = (e.index << 224) | (e.rank << 216) | (e.amount << 120) | (e.quality << 104) | (e.units << 40);
+        assembly ("memory-safe") {
+            mstore(add(add(out, 32), mul(i, PRICED)), word)
+        }
+    }
+
+    function close(bytes memory out, uint256 n) internal pure {
+        assembly ("memory-safe") {
+            mstore(out, mul(n, PRICED))
+        }
+    }
+
+    function sums(bytes calldata entries, uint256 rank) internal pure returns (Sums memory s) {
+        uint256 amounts;
+        uint256 weighted;
+        uint256 end = entries.length;
+        for (uint256 offset; offset < end; offset += PRICED) {
+            uint256 word = _word(entries, offset);
+            uint256 amount = uint96(word >> 120);
+            amounts += amount;
+            weighted += amount * uint16(word >> 104);
+            if (uint8(word >> 216) == rank) s.own = priced(entries, offset / PRICED);
+        }
+        (s.amounts, s.weighted) = (amounts, weighted);
+    }
+
+    function _word(bytes calldata entries, uint256 offset) private pure returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := calldataload(add(entries.offset, offset))
+        }
+    }
+}
