@@ -10,6 +10,7 @@ from pocketnode.backends.failure import BackendFailed, bad_request
 from pocketnode.backends.http import HttpAnswer, HttpCaller, refusal_of
 from pocketnode.backends.ports import Exchange
 from pocketnode.crypto.keccak import keccak
+from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.payload import AnswerHead, encode_answer
 from pocketnode.services.spec import ServiceSpec
 
@@ -36,6 +37,9 @@ class JsonRpcBackend:
         """Relay one call (rule 2.4 binds the answer's bytes as the node sent them)."""
         method = method_of(exchange.body)
         self._refuse_steering(method)
+        units = self._spec.method_units(method)
+        if units > exchange.hold:
+            raise RelayFailed(FaultClass.OUT_OF_BUDGET, f"{method} costs {units} units, {exchange.hold} are held")
         try:
             answer = await self._caller.whole("POST", "", exchange.body, _HEADERS)
         except BackendFailed as failure:
@@ -45,7 +49,7 @@ class JsonRpcBackend:
         check_answer(answer, self.name, self._caller)
         await exchange.start(_HEAD)
         await exchange.write(answer.body)
-        return self._spec.method_units(method)
+        return units
 
     async def check(self) -> None:
         """Ask for the newest block, or what else the health method asks for."""

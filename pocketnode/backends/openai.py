@@ -13,6 +13,7 @@ from pocketnode.backends.ports import Exchange
 from pocketnode.backends.usage import StreamMeter, prompt_tokens_about, usage_of
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import RemoteError
+from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.metering import TokenRates, token_units
 from pocketnode.protocol.payload import AnswerHead, decode_request, encode_answer
 from pocketnode.services.spec import ServiceSpec, Tokens
@@ -36,6 +37,7 @@ class Prepared:
 
     body: bytes
     stream: bool
+    output_tokens_most: int = 0
 
 
 def prepare(path: str, body: bytes, tokens: Tokens) -> Prepared:
@@ -66,7 +68,15 @@ def prepare(path: str, body: bytes, tokens: Tokens) -> Prepared:
         told = told if isinstance(told, dict) else {}
         if told.get("include_usage") is not True:
             added["stream_options"] = {**told, "include_usage": True}
-    return Prepared(_with_fields(body, asked, added), stream)
+    return Prepared(_with_fields(body, asked, added), stream, _most_of({**asked, **added}))
+
+
+def _most_of(asked: dict[str, Any]) -> int:
+    """Return the most output tokens that a request allows."""
+    told = [asked[name] for name in _MOST_FIELDS if asked.get(name) is not None]
+    if not all(isinstance(most, int) and most >= 0 for most in told):
+        raise bad_request(f"{' and '.join(_MOST_FIELDS)} are whole numbers")
+    return min(told)
 
 
 def _with_fields(body: bytes, asked: dict[str, Any], added: dict[str, Any]) -> bytes:
@@ -99,6 +109,10 @@ class OpenAiBackend:
         prepared = prepare(path, exchange.body, self._tokens) if method == "POST" else Prepared(b"", stream=False)
         if prepared.stream:
             return await self._stream(path, prepared.body, exchange)
+        if prepared.output_tokens_most * self._rates.output > exchange.hold:
+            raise RelayFailed(
+                FaultClass.OUT_OF_BUDGET, f"{prepared.output_tokens_most} output tokens on {exchange.hold} units held"
+            )
         return await self._plain(method, path, prepared.body, exchange)
 
     async def check(self) -> None:

@@ -15,6 +15,9 @@ class Exchange(Protocol):
 
     @property
     def body(self) -> bytes: ...
+    @property
+    def hold(self) -> int:
+        """Units that it may cost as things stand."""
 
     async def start(self, head: bytes) -> None:
         """Send the answer's head (rule 2.2)."""

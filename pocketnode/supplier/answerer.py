@@ -1,0 +1,173 @@
+"""Who may open a lane (rules 3.5 and 3.7), and which backends answer what comes over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from cachetools import TTLCache
+
+from pocketnode.backends.pool import Pool
+from pocketnode.errors import RemoteError, Unavailable
+from pocketnode.protocol.fault import FaultClass, RelayFailed
+from pocketnode.protocol.session import end_of, service_name, start_of
+from pocketnode.protocol.types import Params
+from pocketnode.services.spec import ServiceSpec
+from pocketnode.supplier.account import Credit, GatewayAccount, Kept, Pot
+from pocketnode.supplier.config import Limits, Policy
+from pocketnode.supplier.metrics import Metrics
+from pocketnode.supplier.ports import Clock, Market
+from pocketnode.transport.ports import LaneTerms, Opening, Relay, Served
+
+# Opening a lane reads the chain before anything is signed: strangers share these few reads and cannot starve us.
+READS_MOST: Final = 8
+READS_WAITING_MOST: Final = 64
+REFUSALS_KEPT: Final = 4096
+REFUSED_FOR_S: Final = 2.0
+_log = structlog.get_logger("supplier.answerer")
+
+
+@dataclass(slots=True)
+class Offer:
+    """One service that is sold here, and who answers it. `pool` is replaced on reload."""
+
+    spec: ServiceSpec
+    pool: Pool
+
+
+class SupplierAnswerer:
+    """Implements `transport.ports.Answerer`.
+
+    Parameters
+    ----------
+    offers : by 32-byte service id.
+    policy : whom to serve; replaced on reload.
+    clock : the newest block.
+    """
+
+    def __init__(
+        self,
+        operator: bytes,
+        offers: Mapping[bytes, Offer],
+        policy: Policy,
+        limits: Limits,
+        market: Market,
+        clock: Clock,
+        kept: Kept,
+        metrics: Metrics,
+    ) -> None:
+        self.offers = dict(offers)
+        self.policy = policy
+        self.draining = False
+        self._operator = operator
+        self._limits = limits
+        self._market = market
+        self._clock = clock
+        self._kept = kept
+        self._metrics = metrics
+        self._accounts: dict[tuple[bytes, bytes], GatewayAccount] = {}
+        self._credits: dict[tuple[bytes, bytes], Credit] = {}
+        self._reads = asyncio.Semaphore(READS_MOST)
+        self._reading = 0
+        self._refused: TTLCache[tuple[bytes, bytes, int, bytes], RemoteError] = TTLCache(REFUSALS_KEPT, REFUSED_FOR_S)
+
+    @property
+    def accounts(self) -> tuple[GatewayAccount, ...]:
+        """Accounts of sessions that are not over."""
+        return tuple(self._accounts.values())
+
+    async def admit(self, opening: Opening) -> GatewayAccount:
+        """Return the account that a lane runs on; what costs nothing is checked before the chain is read."""
+        key = (opening.application, opening.service, opening.number, opening.gateway)
+        if self.draining:
+            raise Unavailable("the supplier drains", 1.0)
+        if not self.policy.serves(opening.gateway):
+            raise RemoteError("3.5", "this gateway is not served here")
+        if opening.service not in self.offers:
+            raise RemoteError("3.7", "this service is not served here")
+        if key in self._refused:
+            raise self._refused[key]
+        account = self._accounts.get((opening.session, opening.gateway))
+        if account is None or account.over:
+            account = await self._new_account(key, opening)
+        account.lanes += 1
+        return account
+
+    async def answer(self, relay: Relay) -> Served:
+        """Answer one relay through the service's backends."""
+        offer = self.offers.get(relay.opening.service)
+        if offer is None:
+            raise RelayFailed(FaultClass.NOT_IN_SESSION, "this service is no longer served here")
+        with self._metrics.relay(offer.spec.id) as watch:
+            answered = await offer.pool.answer(relay)
+            watch.units = answered.units
+        return Served(answered.units, answered.backend)
+
+    def adopt(self, offers: Mapping[bytes, Offer], policy: Policy) -> None:
+        """Go on with other offers and another policy; relays in flight finish where they are."""
+        self.offers = dict(offers)
+        self.policy = policy
+        for (gateway, _), credit in self._credits.items():
+            credit.limit = policy.credit_of(gateway)
+
+    def forget_ended(self) -> None:
+        """Drop the accounts of sessions whose grace is over and that no lane uses, and credits that nobody uses."""
+        for key, account in list(self._accounts.items()):
+            if account.over and account.lanes <= 0 and not account.unsaved:
+                account.forget()
+                del self._accounts[key]
+        used = {(account.pot.gateway, account.pot.session.service) for account in self._accounts.values()}
+        self._credits = {key: credit for key, credit in self._credits.items() if key in used}
+
+    async def _new_account(self, key: tuple[bytes, bytes, int, bytes], opening: Opening) -> GatewayAccount:
+        try:
+            account = await self._reading_bounded(lambda: self._read_account(opening))
+        except RemoteError as refusal:
+            self._refused[key] = refusal
+            _log.info("lane refused", gateway=f"0x{opening.gateway.hex()}", reason=str(refusal))
+            raise
+        return self._accounts.setdefault((opening.session, opening.gateway), account)
+
+    async def _reading_bounded(self, read: Callable[[], Awaitable[GatewayAccount]]) -> GatewayAccount:
+        if self._reading >= READS_WAITING_MOST:
+            raise Unavailable("too many lanes are being opened", 1.0)
+        self._reading += 1
+        try:
+            async with self._reads:
+                return await read()
+        finally:
+            self._reading -= 1
+
+    async def _read_account(self, opening: Opening) -> GatewayAccount:
+        params = await self._market.params()
+        self._check_time(opening.number, params)
+        session = await self._market.session(opening.application, opening.service, opening.number)
+        us = session.supplier(self._operator)
+        if us is None or not session.covered:
+            raise RemoteError("3.7", f"session {opening.number} {'is not covered' if us else 'does not list us'}")
+        if us.price < self.policy.least_price.get(service_name(opening.service), 0):
+            raise RemoteError("3.7", f"registered at {us.price}, below what this supplier serves for")
+        grant = await self._market.grant(opening.application, opening.gateway, opening.service, opening.number)
+        if grant is None or grant.cap == 0:
+            raise RemoteError("3.5", f"no grant for gateway 0x{opening.gateway.hex()}")
+        return self._account(Pot(session, opening.gateway, us, grant), session.end + params.grace)
+
+    def _check_time(self, number: int, params: Params) -> None:
+        block = self._clock.number
+        if block > end_of(number, params) + params.grace:
+            raise RemoteError("3.7", f"session {number} is over at block {block}")
+        if block + params.grace < start_of(number, params):
+            raise RemoteError("3.7", f"session {number} has not begun at block {block}")
+
+    def _account(self, pot: Pot, last_block: int) -> GatewayAccount:
+        limit = self.policy.credit_of(pot.gateway)
+        credit = self._credits.setdefault((pot.gateway, pot.session.service), Credit(limit))
+        most = int(self._limits.request_mib * 1024 * 1024)
+        terms = LaneTerms(min(limit, 2**63), self._limits.in_flight_per_lane, most)
+        account = GatewayAccount(pot, credit, terms, self._kept, self._clock, last_block)
+        if self.policy.over_serve:
+            account.most_owed = 2**63
+        return account

@@ -1,0 +1,94 @@
+"""Makes the backends of the configured services."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+
+from pocketnode.backends.degrade import DegradedBackend
+from pocketnode.backends.http import HttpCaller, Target
+from pocketnode.backends.jsonrpc import JsonRpcBackend
+from pocketnode.backends.openai import OpenAiBackend
+from pocketnode.backends.plain import PlainBackend
+from pocketnode.backends.pool import Member, Pool
+from pocketnode.backends.ports import Backend
+from pocketnode.errors import ConfigError
+from pocketnode.protocol.session import service_id
+from pocketnode.services import spec as specs
+from pocketnode.services.spec import ServiceSpec
+from pocketnode.supplier.answerer import Offer
+from pocketnode.supplier.config import BackendConfig, BackendTls, Secret, ServiceConfig
+
+
+def make_offers(services: list[ServiceConfig], http: aiohttp.ClientSession) -> dict[bytes, Offer]:
+    """Return what is sold, by 32-byte service id.
+
+    Raises
+    ------
+    ConfigError
+        a spec, a secret or a certificate is missing or malformed.
+    """
+    return {service_id(service.id): make_offer(service, http) for service in services}
+
+
+def make_offer(service: ServiceConfig, http: aiohttp.ClientSession) -> Offer:
+    """Return one service with a fresh pool of its backends."""
+    spec = spec_of(service)
+    members = [Member(make_backend(backend, spec, http), backend.concurrency) for backend in service.backends]
+    return Offer(spec, Pool(members, service.queue.as_queue()))
+
+
+def spec_of(service: ServiceConfig) -> ServiceSpec:
+    """Return a service's spec: the file that the configuration names, or the one that ships with the package."""
+    spec = specs.load(service.spec) if service.spec else specs.builtin(service.id)
+    if spec.id != service.id:
+        raise ConfigError(f"service {service.id}: its spec is that of {spec.id}")
+    return spec
+
+
+def make_backend(config: BackendConfig, spec: ServiceSpec, http: aiohttp.ClientSession) -> Backend:
+    """Return the backend of the kind that the spec asks for."""
+    caller = HttpCaller(http, target_of(config, spec))
+    backend: Backend
+    if spec.kind == "json-rpc":
+        backend = JsonRpcBackend(caller, spec, config.health_method)
+    elif spec.kind == "openai":
+        if spec.tokens is None:
+            raise ConfigError(f"service {spec.id}: a spec of kind openai needs `tokens`")
+        backend = OpenAiBackend(caller, spec)
+    else:
+        backend = PlainBackend(caller, spec, config.health_path)
+    if config.degrade is None:
+        return backend
+    return DegradedBackend(backend, config.degrade.delay_ms, config.degrade.failure_rate, config.degrade.seed)
+
+
+def target_of(config: BackendConfig, spec: ServiceSpec) -> Target:
+    """Return where a backend is, with its credentials read."""
+    url = config.url.rstrip("/")
+    return Target(
+        name=config.label,
+        url=url.removesuffix("/v1") if spec.kind == "openai" else url,
+        headers=_headers(config.headers),
+        timeouts=config.timeouts.over(spec.timeout_s),
+        tls=_tls(config.tls, config.url),
+        answer_bytes_most=int(config.answer_mib * 1024 * 1024),
+    )
+
+
+def _headers(headers: Mapping[str, str | Secret]) -> dict[str, str]:
+    return {name: value.value() if isinstance(value, Secret) else value for name, value in headers.items()}
+
+
+def _tls(tls: BackendTls, url: str) -> ssl.SSLContext | None:
+    if tls == BackendTls():
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+        if tls.certificate:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"backend {url}: tls: {error}: name readable PEM files") from error
+    return context
