@@ -22,4 +22,4 @@ def generate(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    generate(ROOT)
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
