@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ class FakeAccount:
         self.closed.append(lane)
 
 
-Answer = Callable[[Relay], Awaitable[Served]]
+Answer = Callable[[Relay], Coroutine[Any, Any, Served]]
 
 
 async def echo(relay: Relay) -> Served:
@@ -69,7 +70,7 @@ class FakeAnswerer:
 
     def __init__(self, credit_limit: int = 1000) -> None:
         self.account = FakeAccount(credit_limit)
-        self.answer: Answer = echo  # type: ignore[assignment]
+        self.answer: Answer = echo
         self.refuse: Exception | None = None
 
     async def admit(self, opening: Opening) -> FakeAccount:
