@@ -92,7 +92,7 @@ def migrate(engine: Engine) -> None:
             tx.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         config.attributes["connection"] = tx
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, "heads")
         except CommandError as error:
             raise ConfigError(f"store: written by a newer version of pocketnode ({error}): upgrade this one") from error
 
