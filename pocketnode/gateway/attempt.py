@@ -80,7 +80,8 @@ class Attempt:
         """Ask, and return the first part of the answer's body; None for an empty one."""
         lane = self.seat.lane
         assert lane is not None
-        self.reply = await lane.relay(head, body, hold, most)
+        self.reply = await lane.send(head, body, hold, most)  # known before it begins, so that it can be cancelled
+        await self.reply.begun()
         part = await self.reply.read()
         self.first_s = time.perf_counter() - self._started_s
         return part
