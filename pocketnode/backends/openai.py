@@ -76,7 +76,8 @@ def _most_of(asked: dict[str, Any]) -> int:
     told = [asked[name] for name in _MOST_FIELDS if asked.get(name) is not None]
     if not all(isinstance(most, int) and most >= 0 for most in told):
         raise bad_request(f"{' and '.join(_MOST_FIELDS)} are whole numbers")
-    return min(told)
+    most: int = max(told)
+    return most
 
 
 def _with_fields(body: bytes, asked: dict[str, Any], added: dict[str, Any]) -> bytes:

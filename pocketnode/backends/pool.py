@@ -14,7 +14,7 @@ from pocketnode.backends.ports import Answered, Backend, Exchange
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 
 ATTEMPTS_MOST = 3
-_CHECK_TIMEOUT_S = 30.0
+_CHECK_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,15 @@ class Member:
     last_good_s: float = field(default=float("-inf"))
     last_error: str = ""
 
+    @property
+    def in_use(self) -> bool:
+        """Whether it is not left alone."""
+        return self.state.state is not breaker.State.OPEN
+
     def room(self, now_s: float) -> float:
         """Return which share of the capacity that it may use now is free; 0 or less for none."""
         usable = max(1.0, self.concurrency * breaker.share(self.state, now_s))
-        return 1.0 - self.in_flight / usable if self.state.state is not breaker.State.OPEN else 0.0
+        return 1.0 - self.in_flight / usable if self.in_use else 0.0
 
     def good(self, now_s: float, took_s: float | None = None) -> None:
         """Count a good answer, or a good check where `took_s` is None."""
@@ -81,7 +86,7 @@ class Pool:
     @property
     def healthy(self) -> int:
         """Backends in use."""
-        return sum(member.state.state is not breaker.State.OPEN for member in self.members)
+        return sum(member.in_use for member in self.members)
 
     async def answer(self, exchange: Exchange) -> Answered:
         """Answer through the backend with the most room; ask another where that is safe.
@@ -109,12 +114,6 @@ class Pool:
         due = [member for member in self.members if self._is_due(member)]
         await asyncio.gather(*(self._check(member) for member in due))
 
-    async def watch(self) -> None:
-        """Keep checking until cancelled."""
-        while True:
-            await self.check()
-            await asyncio.sleep(min(1.0, self._check_every_s))
-
     async def _ask(self, member: Member, exchange: Exchange) -> int:
         member.in_flight += 1
         begun_s = self._clock()
@@ -136,7 +135,7 @@ class Pool:
         if not failure.elsewhere or len(tried) + 1 >= ATTEMPTS_MOST:
             return None
         tried.append(member)
-        if failure.again and tried.count(member) == 1 and _in_use(member):
+        if failure.again and tried.count(member) == 1 and member.in_use:
             return member
         return self._roomiest(tried)
 
@@ -155,7 +154,7 @@ class Pool:
 
     async def _wait(self) -> Member:
         """Wait in line for room, or say at once that there is none."""
-        if not any(_in_use(member) for member in self.members):
+        if not any(member.in_use for member in self.members):
             errors = "; ".join(member.last_error for member in self.members if member.last_error)
             raise BackendFailed(f"no backend works: {errors}"[:300], retry_after_ms=1000)
         deadline_s = self._clock() + self._queue.wait_s
@@ -185,13 +184,13 @@ class Pool:
 
     def _retry_after_ms(self) -> int:
         """Return how long the line takes at the usual pace, 50 ms to 30 s."""
-        places = sum(member.concurrency for member in self.members if _in_use(member))
+        places = sum(member.concurrency for member in self.members if member.in_use)
         mean_s = max((member.mean_s for member in self.members), default=0.0)
         return int(min(30_000, max(50, 1000 * mean_s * (1 + self.waiting) / max(1, places))))
 
     def _is_due(self, member: Member) -> bool:
         now_s = self._clock()
-        if member.state.state is breaker.State.OPEN:
+        if not member.in_use:
             return now_s >= breaker.due_s(member.state)
         return member.in_flight == 0 and now_s - member.last_good_s >= self._check_every_s
 
@@ -206,7 +205,3 @@ class Pool:
         else:
             member.good(self._clock())
             self._wake()
-
-
-def _in_use(member: Member) -> bool:
-    return member.state.state is not breaker.State.OPEN

@@ -142,7 +142,10 @@ class SupplierAnswerer:
             self._reading -= 1
 
     async def _read_account(self, opening: Opening) -> GatewayAccount:
-        params = await self._market.params()
+        now = self._market.number_now()
+        if abs(opening.number - now) > 1:
+            raise RemoteError("3.7", f"session {opening.number}, while {now} runs")
+        params = await self._market.params(now)
         self._check_time(opening.number, params)
         session = await self._market.session(opening.application, opening.service, opening.number)
         us = session.supplier(self._operator)

@@ -20,8 +20,11 @@ class Clock(Protocol):
 class Market(Protocol):
     """What the chain says of sessions. Cached by whoever implements it."""
 
-    async def params(self) -> Params:
-        """Return the parameters as they hold now."""
+    def number_now(self) -> int:
+        """Return the number of the running session."""
+
+    async def params(self, number: int) -> Params:
+        """Return the parameters as they hold in a session."""
 
     async def session(self, application: bytes, service: bytes, number: int) -> Session:
         """Return a session.

@@ -1,0 +1,103 @@
+"""The operator's own HTTP listener: health, readiness, metrics and status.
+
+| path | answer |
+|---|---|
+| /healthz | 200 while the process answers |
+| /readyz | 200 when relays can be answered, else 503 and what is missing |
+| /metrics | Prometheus' text format |
+| /status | one JSON object: services, backends, sessions, what is owed |
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from pocketnode.errors import ConfigError
+from pocketnode.supplier.config import host_port
+from pocketnode.supplier.metrics import Metrics
+from pocketnode.supplier.status import Status
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+Extra = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class AdminServer:
+    """Serves until closed. `extra` adds facts to /status that must be read first, such as money on chain."""
+
+    def __init__(self, status: Status, metrics: Metrics, token: str = "", extra: Extra | None = None) -> None:
+        self._status = status
+        self._metrics = metrics
+        self._token = token
+        self._extra = extra
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics_text)
+        app.router.add_get("/status", self._status_json)
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self, listen: str) -> int:
+        """Listen on `host:port` and return the port.
+
+        Raises
+        ------
+        ConfigError
+            the address cannot be had.
+        """
+        host, port = host_port(listen)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            raise ConfigError(f"admin listener {listen}: {error.strerror}: choose another `admin.listen`") from error
+        bound: int = self._runner.addresses[0][1]
+        return bound
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if self._token and request.path not in OPEN_PATHS:
+            given = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(), self._token.encode()):
+                raise web.HTTPUnauthorized(text="give the admin token: Authorization: Bearer TOKEN\n")
+        return await handler(request)
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        missing = self._status.not_ready()
+        return web.Response(text="".join(f"{m}\n" for m in missing) or "ready\n", status=503 if missing else 200)
+
+    async def _metrics_text(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"content-type": "text/plain; version=0.0.4"})
+
+    async def _status_json(self, _: web.Request) -> web.Response:
+        facts = self._status.facts()
+        if self._extra is not None:
+            facts |= await self._extra()
+        return web.Response(body=orjson.dumps(facts), content_type="application/json")
+
+
+def token_of(file: Path | None) -> str:
+    """Return the admin token in the first line of `file`, or nothing where there is no file."""
+    if file is None:
+        return ""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}: it should hold the admin token") from error
+    if not lines or not lines[0].strip():
+        raise ConfigError(f"{file}: no token in its first line")
+    return lines[0].strip()
