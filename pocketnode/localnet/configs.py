@@ -1,0 +1,74 @@
+"""Writes each daemon's configuration file, as an operator would by hand."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import yaml
+
+from pocketnode.localnet.plan import APPLICATION, CHAIN, GATEWAY, LLM, SUPPLIERS, Plan
+from pocketnode.localnet.ports import HOST
+from pocketnode.localnet.state import Layout
+
+ETH, SMOLLM2 = "eth", "smollm2"
+PRICES = {ETH: 50_000_000, SMOLLM2: 20_000_000}  # base units per million compute units
+
+
+def write(layout: Layout, plan: Plan) -> None:
+    """Write the configuration of the gateway and of every supplier, and the token of the admin listeners."""
+    if not layout.admin_token.exists():
+        layout.admin_token.write_text(f"{secrets.token_urlsafe(24)}\n")
+        layout.admin_token.chmod(0o600)
+    _write(layout, GATEWAY, gateway(layout, plan))
+    for name in SUPPLIERS:
+        _write(layout, name, supplier(layout, plan, name))
+
+
+def gateway(layout: Layout, plan: Plan) -> dict[str, Any]:
+    folder = layout.data(GATEWAY)
+    return {
+        "deployment": str(layout.deployment),
+        "rpc": [plan.url(CHAIN)],
+        "keystore": str(layout.key(GATEWAY)),
+        "password_file": str(layout.password),
+        "applications": [{"address": plan.addresses[APPLICATION], "services": [ETH, SMOLLM2]}],
+        "listen": f"{HOST}:{plan.ports[GATEWAY]}",
+        "admin": {"listen": f"{HOST}:{plan.ports[f'{GATEWAY}-admin']}", "token_file": str(layout.admin_token)},
+        "store": f"sqlite:///{folder / 'gateway.db'}",
+        "records": str(folder / "records"),
+        "statements": {"withhold": plan.options.withhold},
+    }
+
+
+def supplier(layout: Layout, plan: Plan, name: str) -> dict[str, Any]:
+    backends: dict[str, dict[str, Any]] = {
+        ETH: {"url": plan.url(CHAIN), "name": "anvil"},
+        # The three suppliers share one LLM server: a slot of it each, and one to spare.
+        SMOLLM2: {"url": plan.url(LLM), "name": "llama.cpp", "concurrency": 2},
+    }
+    if name == plan.options.degraded:
+        for backend in backends.values():
+            backend["degrade"] = {
+                "delay_ms": plan.options.degraded_delay_ms,
+                "failure_rate": plan.options.degraded_failure_rate,
+            }
+    return {
+        "deployment": str(layout.deployment),
+        "rpc": [plan.url(CHAIN)],
+        "keystore": str(layout.key(name)),
+        "password_file": str(layout.password),
+        "listen": f"{HOST}:{plan.ports[name]}",
+        "admin": {"listen": f"{HOST}:{plan.ports[f'{name}-admin']}", "token_file": str(layout.admin_token)},
+        "store": f"sqlite:///{layout.data(name) / 'supplier.db'}",
+        "services": [
+            {"id": service, "price": PRICES[service], "backends": [backend]} for service, backend in backends.items()
+        ],
+        "settlement": {"every_s": 1},
+        "limits": {"drain_s": 1},
+    }
+
+
+def _write(layout: Layout, name: str, content: dict[str, Any]) -> None:
+    layout.data(name).mkdir(exist_ok=True)
+    layout.config(name).write_text(yaml.safe_dump(content, sort_keys=False))

@@ -1,0 +1,154 @@
+"""Brings a local network up, keeps it, and takes it down; the one parent of all its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from pocketnode.errors import ConfigError, PocketError
+from pocketnode.localnet import configs, market, plan, ports, processes, state
+from pocketnode.localnet.children import Children
+from pocketnode.localnet.plan import CHAIN, Options, Plan
+from pocketnode.localnet.state import Layout, Phase, Process, State
+
+Say = Callable[[str], None]
+Show = Callable[[Plan], Awaitable[None]]
+
+
+class Supervisor:
+    """One local network in one folder. `say` gets each step in words."""
+
+    def __init__(self, layout: Layout, options: Options, say: Say) -> None:
+        self._layout = layout
+        self._options = options
+        self._say = say
+        self._children = Children()
+
+    async def run(self, stop: asyncio.Event, show: Show) -> None:
+        """Bring the network up, run `show` beside it, and take it down when `stop` is set or `show` returns.
+
+        Raises
+        ------
+        PocketError
+            it could not come up, or one of its processes died; everything has been stopped by then.
+        """
+        refuse_second(self._layout)
+        try:
+            await first_of(stop.wait(), self._live(show))
+        except PocketError as error:
+            await self._take_down("failed", str(error))
+            raise
+        except BaseException:
+            await self._take_down("failed", "the supervisor failed")
+            raise
+        await self._take_down("stopped", "")
+
+    async def _live(self, show: Show) -> None:
+        network = await self._bring_up()
+        self._note("ready")
+        await first_of(self._children.watch(), self._shown(network, show))
+
+    async def _shown(self, network: Plan, show: Show) -> None:
+        await show(network)
+
+    async def _bring_up(self) -> Plan:
+        network = self._plan()
+        self._note("starting")
+        await self._timed("chain and LLM", self._start_base(network))
+        await self._timed("market", self._open_market(network))
+        await self._timed("suppliers and gateway", self._start_daemons(network))
+        return network
+
+    def _plan(self) -> Plan:
+        """Return the plan that is in the folder, or a new one if there is none that can go on."""
+        last = state.read(self._layout)
+        if last is not None and last.phase != "stopped":
+            # The chain's state is written when it ends in peace: daemons would remember blocks that it does not.
+            self._say("the last run did not end in order: starting afresh")
+            reset(self._layout)
+        if self._options.gateway_port:
+            ports.check(self._options.gateway_port, "the gateway", "stop that, or choose another with `--gateway-port`")
+        self._layout.make()
+        known = plan.read(self._layout)
+        if known is not None and known.options == self._options:
+            plan.check_ports(known)
+            return known
+        if known is not None:
+            self._say("other options than last time: starting afresh")
+            reset(self._layout)
+            self._layout.make()
+        return plan.make(self._layout, self._options)
+
+    async def _start_base(self, network: Plan) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._children.start(processes.chain(self._layout, network)))
+            group.create_task(self._children.start(processes.llm(self._layout, network)))
+        self._note("starting")
+
+    async def _open_market(self, network: Plan) -> None:
+        if not self._layout.deployment.exists():
+            await market.open_market(self._layout, network)
+        await processes.rpc(network.url(CHAIN), "evm_setIntervalMining", 1)
+        configs.write(self._layout, network)
+
+    async def _start_daemons(self, network: Plan) -> None:
+        async with asyncio.TaskGroup() as group:
+            for name in plan.SUPPLIERS:
+                group.create_task(self._children.start(processes.supplier(self._layout, network, name)))
+            group.create_task(self._children.start(processes.gateway(self._layout, network)))
+
+    async def _timed(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        started = time.monotonic()
+        try:
+            await work
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        self._say(f"{what}: up after {time.monotonic() - started:.1f} s")
+
+    def _note(self, phase: Phase, message: str = "") -> None:
+        """Tell the other commands what runs now."""
+        running = [Process.of(state.SUPERVISOR, os.getpid())]
+        running += [Process.of(name, pid) for name, pid in self._children.pids.items()]
+        state.write(self._layout, State(phase, running, message))
+
+    async def _take_down(self, phase: Phase, message: str) -> None:
+        if not self._layout.root.exists():
+            return
+        self._note("stopping")
+        await self._children.stop()
+        state.write(self._layout, State(phase, [], message))
+
+
+def refuse_second(layout: Layout) -> None:
+    """Raise ConfigError if a local network runs in this folder already."""
+    last = state.read(layout)
+    if last is not None and last.running():
+        raise ConfigError(
+            f"a local network runs in {layout.root} already (pid {last.processes[0].pid}): "
+            "see `pocketnode localnet status`, or stop it with `pocketnode localnet down`"
+        )
+
+
+def reset(layout: Layout) -> None:
+    """Remove everything that a network left in its folder, and only that."""
+    for name in ("config", "keys", "data", "logs"):
+        shutil.rmtree(layout.root / name, ignore_errors=True)
+    for path in (layout.network, layout.state, layout.deployment):
+        path.unlink(missing_ok=True)
+
+
+async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the first to end, cancel the rest, and raise what the first raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
