@@ -43,6 +43,28 @@ class Log:
     position: int
 
 
+def log_of(raw: dict[str, Any]) -> Log:
+    """Return a log as JSON-RPC gives it.
+
+    Raises
+    ------
+    Unavailable
+        it is malformed: a node that answers nonsense.
+    """
+    try:
+        return Log(
+            address=bytes.fromhex(raw["address"][2:]),
+            topics=tuple(bytes.fromhex(topic[2:]) for topic in raw["topics"]),
+            data=bytes.fromhex(raw["data"][2:]),
+            block=int(raw["blockNumber"], 16),
+            block_hash=bytes.fromhex(raw["blockHash"][2:]),
+            transaction=bytes.fromhex(raw["transactionHash"][2:]),
+            position=int(raw["logIndex"], 16),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unavailable(f"the chain node answers with a malformed log: {error!r}", 1.0) from error
+
+
 class Function:
     """One function of a contract."""
 

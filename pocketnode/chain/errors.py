@@ -42,5 +42,13 @@ class Expired(PocketError):
         self.deadline = deadline
 
 
+class TransactionFailed(PocketError):
+    """The contract refused an intent; the message says what it said. `key` is the intent's."""
+
+    def __init__(self, key: str, error: str) -> None:
+        super().__init__(f"{key}: {error}")
+        self.key = key
+
+
 def _shown(value: Any) -> str:
     return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)

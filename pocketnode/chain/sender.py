@@ -16,12 +16,12 @@ from eth_account import Account
 
 from pocketnode.chain.client import Rpc
 from pocketnode.chain.contracts import explain
-from pocketnode.chain.errors import Expired, Refused, Reverted
+from pocketnode.chain.errors import Expired, Refused, Reverted, TransactionFailed
 from pocketnode.chain.fees import GWEI, FeePolicy, Offer, bumped, first_offer
 from pocketnode.chain.heads import Block, Heads
 from pocketnode.crypto.keccak import keccak
 from pocketnode.crypto.keys import Key, checksum
-from pocketnode.errors import PocketError, Unavailable
+from pocketnode.errors import NotFound, Unavailable
 from pocketnode.store.journal import LIVE, Attempt, Entry, Intent, Journal, Stage
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class Sender:
 
         Raises
         ------
-        Reverted
+        TransactionFailed
             the contract refuses; nothing was changed. The intent may be tried again with `retry`.
         Expired
             its deadline passed before it was mined, and it can no longer be.
@@ -83,6 +83,13 @@ class Sender:
     async def retry(self, intent: Intent) -> Mined:
         """As `send`, but an intent that failed or expired is tried anew."""
         return await self._finished(await self._in_thread(lambda: self._journal.retry(intent)))
+
+    async def find(self, key: str) -> Entry | None:
+        """Return what the journal knows of an intent."""
+        try:
+            return await self._in_thread(lambda: self._journal.get(key))
+        except NotFound:
+            return None
 
     async def run(self) -> None:
         """Take every intent in the journal to its end, until cancelled; begins with what a former run left."""
@@ -162,7 +169,7 @@ class Sender:
         if attempt.cancels:
             return await self._finish(key, Stage.EXPIRED, f"cancelled after block {entry.intent.deadline}")
         if int(receipt["status"], 16) == 0:
-            return await self._finish(key, Stage.FAILED, f"reverted in block {block}")
+            return await self._finish(key, Stage.FAILED, await self._reason(entry.intent, block))
         return await self._finish(key, Stage.DONE)
 
     async def _push(self, entry: Entry, head: Block) -> None:
@@ -226,14 +233,23 @@ class Sender:
     # ---- reading the chain
 
     async def _gas(self, intent: Intent) -> int:
-        call = {"from": _hex(self.address), "data": _hex(intent.data), "value": hex(intent.value)}
-        if intent.target is not None:
-            call["to"] = _hex(intent.target)
         try:
-            estimate = int(await self._rpc.ask("eth_estimateGas", call), 16)
+            estimate = int(await self._rpc.ask("eth_estimateGas", self._call(intent)), 16)
         except Refused as error:
             raise explain(error) from error
         return estimate + estimate * self._policy.gas_margin // 100
+
+    async def _reason(self, intent: Intent, block: int) -> str:
+        """Return why an intent reverted in a block, found by doing it once more on the block before."""
+        try:
+            await self._rpc.ask("eth_call", self._call(intent), hex(block - 1))
+        except Refused as error:
+            return f"reverted in block {block}: {explain(error)}"
+        return f"reverted in block {block}"
+
+    def _call(self, intent: Intent) -> dict[str, str]:
+        call = {"from": _hex(self.address), "data": _hex(intent.data), "value": hex(intent.value)}
+        return call if intent.target is None else {**call, "to": _hex(intent.target)}
 
     async def _tip(self) -> int:
         try:
@@ -246,7 +262,7 @@ class Sender:
 
     async def _nonce_is_gone(self, nonce: int, head: Block) -> bool:
         """Return whether another transaction used the nonce, deep enough to be believed."""
-        settled = max(0, head.number - self._confirmations)
+        settled = max(0, head.number - max(1, self._confirmations))
         return await self._nonce(hex(settled)) > nonce
 
     async def _watch_balance(self) -> None:
@@ -274,14 +290,6 @@ class Sender:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
-
-
-class TransactionFailed(PocketError):
-    """The contract refused an intent; the message says what it said. `key` is the intent's."""
-
-    def __init__(self, key: str, error: str) -> None:
-        super().__init__(f"{key}: {error}")
-        self.key = key
 
 
 def _is_known(message: str) -> bool:

@@ -16,7 +16,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool
 
 from pocketnode.errors import ConfigError, Corrupt, Unavailable
 
@@ -100,8 +100,9 @@ def migrate(engine: Engine) -> None:
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
-    if url.database in (None, "", ":memory:"):  # one connection, or each thread would see a database of its own
-        return create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    if url.database in (None, "", ":memory:"):  # one connection taken in turns: each would be a database of its own
+        one: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+        return create_engine(url, connect_args={"check_same_thread": False}, **one)
     Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
     return create_engine(url)
 
