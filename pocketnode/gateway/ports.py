@@ -11,19 +11,17 @@ from pocketnode.transport.ports import LaneClient, Opening
 
 
 class Market(Protocol):
-    """What the chain says of sessions. Cached by whoever implements it: asked once a block at most."""
+    """What the chain says of sessions; cached by whoever implements it."""
 
-    async def head(self) -> int:
-        """Return the newest block's number.
+    @property
+    def head(self) -> int:
+        """Number of the newest block; 0 before the first was read."""
 
-        Raises
-        ------
-        Unavailable
-            no RPC answers.
-        """
+    def number_now(self) -> int:
+        """Return the number of the running session (rule 4.1)."""
 
-    async def params(self) -> Params:
-        """Return the parameters as they hold now."""
+    async def params(self, number: int) -> Params:
+        """Return the parameters as they hold in a session."""
 
     async def session(self, application: bytes, service: bytes, number: int) -> Session:
         """Return a session that has begun.
@@ -31,11 +29,11 @@ class Market(Protocol):
         Raises
         ------
         Unavailable
-            the chain has not come to it yet, or no RPC answers.
+            the chain has not come to it yet, or no node answers.
         """
 
-    async def grant(self, application: bytes, service: bytes, number: int) -> Grant | None:
-        """Return this gateway's permission in a session, or None where it has none."""
+    async def grant(self, application: bytes, gateway: bytes, service: bytes, number: int) -> Grant | None:
+        """Return a gateway's permission in a session, or None where it has none."""
 
 
 class LaneOpener(Protocol):

@@ -47,10 +47,19 @@ class Refused(PocketError):
     ----------
     retry_after_s : the least wait worth trying; 0 where none helps.
     param : the field of the request that is meant, if one is.
+    raw_id : the id of the JSON-RPC request that is meant, as JSON.
     """
 
-    def __init__(self, reason: Reason, message: str, retry_after_s: float = 0.0, param: str | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        retry_after_s: float = 0.0,
+        param: str | None = None,
+        raw_id: bytes = b"null",
+    ) -> None:
         super().__init__(message)
+        self.raw_id = raw_id
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.param = param

@@ -46,7 +46,7 @@ def parse(body: bytes, items_most: int) -> Item | list[Item | Refused]:
     except (orjson.JSONDecodeError, RecursionError) as error:
         raise Refused(MALFORMED, f"the body is not JSON: {error}") from error
     if isinstance(parsed, dict):
-        return item_of(parsed, body)
+        return _item(parsed, body)
     if not isinstance(parsed, list) or not parsed:
         raise Refused(INVALID, "a request is an object, a batch an array with at least one")
     if len(parsed) > items_most:
@@ -111,9 +111,17 @@ def result(raw_id: bytes, raw_result: bytes) -> bytes:
 
 def _item_or_refusal(parsed: Any, raw: bytes) -> Item | Refused:
     try:
-        return item_of(parsed, raw)
+        return _item(parsed, raw)
     except Refused as refused:
         return refused
+
+
+def _item(parsed: Any, raw: bytes) -> Item:
+    try:
+        return item_of(parsed, raw)
+    except Refused as refused:
+        refused.raw_id = raw_id_of(parsed)
+        raise
 
 
 def _end_of_value(text: str, at: int) -> int:

@@ -23,7 +23,7 @@ from pocketnode.gateway.config import Selection
 from pocketnode.gateway.ports import LaneOpener, Market, Records
 from pocketnode.gateway.refusal import NOT_READY, Refused
 from pocketnode.gateway.scoreboard import Scoreboard
-from pocketnode.protocol.session import end_of, number_at
+from pocketnode.protocol.session import end_of
 from pocketnode.protocol.types import Params
 from pocketnode.transport.ports import Opening
 
@@ -56,7 +56,6 @@ class Sessions:
     rules: Selection
     on_closed: Callable[[ActiveSession], None] = lambda _: None
     clock: Callable[[], float] = time.time
-    head: int = 0
     params: Params | None = None
     _active: dict[Pair, ActiveSession] = field(default_factory=dict)
     _retiring: list[ActiveSession] = field(default_factory=list)
@@ -77,6 +76,16 @@ class Sessions:
             reason = self._problems.get(pair, "the gateway has just started")
             raise Refused(NOT_READY, f"no session of {service.name}: {reason}", retry_after_s=1.0)
         return active
+
+    def served(self, service: Service) -> bool:
+        """Return whether anybody answers for a service now."""
+        active = self._active.get((service.applications[0], service.name))
+        return active is not None and active.ready()
+
+    def prices(self, service: Service) -> list[int]:
+        """Return what each supplier of the session asks, in base units per million units."""
+        active = self._active.get((service.applications[0], service.name))
+        return [s.price for s in active.session.suppliers] if active is not None else []
 
     def all(self) -> list[ActiveSession]:
         """Return every session in use, and those that are coming to their end."""
@@ -103,13 +112,12 @@ class Sessions:
             await asyncio.gather(*(self._close(active) for active in self.all()), return_exceptions=True)
 
     async def _step(self) -> None:
+        number = self.market.number_now()
         try:
-            self.head = await self.market.head()
-            self.params = await self.market.params()
+            self.params = await self.market.params(number)
         except Unavailable as error:
             log.warning("the chain does not answer", error=str(error))
             return
-        number = number_at(self.head, self.params)
         for application, service in self.catalog.pairs():
             await self._follow(application, service, number)
         for active in self._active.values():
@@ -137,7 +145,7 @@ class Sessions:
 
     async def _begin(self, application: bytes, service: Service, number: int, wait: bool) -> ActiveSession:
         session = await self.market.session(application, service.id, number)
-        grant = await self.market.grant(application, service.id, number)
+        grant = await self.market.grant(application, self.gateway, service.id, number)
         if grant is None or not session.covered:
             what = "the escrow does not cover it" if grant else "this gateway has no grant"
             raise Unavailable(f"application 0x{application.hex()} is not in session {number}: {what}")
@@ -153,12 +161,12 @@ class Sessions:
 
     def _drop_if_over(self, pair: Pair, old: ActiveSession | None) -> None:
         """Stop using a session that nobody serves any more."""
-        if old is not None and self.params is not None and self.head > old.session.end + self.params.grace:
+        if old is not None and self.params is not None and self.market.head > old.session.end + self.params.grace:
             self._retiring.append(self._active.pop(pair))
 
     async def _retire(self, params: Params) -> None:
         for active in list(self._retiring):
-            over = self.head > end_of(active.session.number, params) + params.grace
+            over = self.market.head > end_of(active.session.number, params) + params.grace
             if over or not any(active.load(operator) for operator in active.seats):
                 self._retiring.remove(active)
                 self._spawn(self._close(active))

@@ -63,7 +63,7 @@ class ServiceSpec(_Strict):
     kind: Literal["json-rpc", "openai", "http"]
     title: str
     methods: dict[str, Method] = Field(default_factory=dict)
-    other_methods: Method = Method(units=10)
+    other_methods: Method | None = Field(default=Method(units=10), description="methods not listed; null sells none")
     tokens: Tokens | None = None
     models: list[str] = Field(default_factory=list)
     timeout_s: float = Field(60, gt=0, description="after which an answer counts as a timeout (rule 6.2)")
@@ -74,9 +74,14 @@ class ServiceSpec(_Strict):
         per_token = self.tokens.units_per_output_token if self.tokens else 0
         return Slo(self.slo.first_byte_ms, self.slo.tokens_per_second, per_token)
 
+    def method(self, name: str) -> Method | None:
+        """Return what is sold under the name of a JSON-RPC method, or None where it is not sold."""
+        return self.methods.get(name, self.other_methods)
+
     def method_units(self, method: str) -> int:
-        """Return what one relay of a JSON-RPC method costs, in units."""
-        return self.methods.get(method, self.other_methods).units
+        """Return what one relay of a JSON-RPC method costs, in units; 0 for one that is not sold."""
+        known = self.method(method)
+        return known.units if known is not None else 0
 
 
 @cache

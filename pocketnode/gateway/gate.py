@@ -1,0 +1,120 @@
+"""What every request passes first: its id, its key, its body within bounds. What refuses it here costs no supplier."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import secrets
+import time
+from typing import Final
+
+from aiohttp import web
+
+from pocketnode.gateway.access import Access, Holder
+from pocketnode.gateway.config import Limits
+from pocketnode.gateway.refusal import NO_KEY, OVERLOADED, TOO_LARGE, TOO_SLOW, Refused
+
+REQUEST_ID: Final = "x-request-id"
+REQUEST_ID_CHARS_MOST: Final = 128
+JSON: Final = "application/json"
+
+
+class Gate:
+    """One for the daemon."""
+
+    def __init__(self, access: Access, limits: Limits) -> None:
+        self.access = access
+        self.limits = limits
+        self.in_flight = 0
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+
+    async def holder(self, request: web.Request, service: str = "") -> Holder:
+        """Return whose key a request carries, in a header, the path or the query.
+
+        Raises
+        ------
+        Refused
+            there is no key, or it does not cover this service, origin or address.
+        """
+        secret = _secret_of(request)
+        if not secret:
+            raise Refused(NO_KEY, "no API key: send it as 'Authorization: Bearer KEY'")
+        holder = await self.access.holder(secret)
+        holder.check(time.time(), service, request.headers.get("Origin"), request.remote)
+        return holder
+
+    async def body(self, request: web.Request) -> bytes:
+        """Return the body.
+
+        Raises
+        ------
+        Refused
+            it is too large, or comes too slowly.
+        """
+        most = self.limits.body_bytes
+        if (request.content_length or 0) > most:
+            raise Refused(TOO_LARGE, f"a body has at most {most} bytes")
+        try:
+            async with asyncio.timeout(self.limits.body_s):
+                return await request.read()
+        except TimeoutError as error:
+            raise Refused(TOO_SLOW, f"the body did not arrive in {self.limits.body_s:.0f} s") from error
+        except web.HTTPRequestEntityTooLarge as error:
+            raise Refused(TOO_LARGE, f"a body has at most {most} bytes") from error
+
+    def enter(self) -> None:
+        """Count a request in; `leave` must follow.
+
+        Raises
+        ------
+        Refused
+            there are too many already: an early no is better than a late one.
+        """
+        if self.in_flight >= self.limits.concurrency:
+            raise Refused(OVERLOADED, "the gateway is at its limit", retry_after_s=1)
+        self.in_flight += 1
+
+    def leave(self) -> None:
+        """Count a request out."""
+        self.in_flight -= 1
+
+    def request_id(self, request: web.Request) -> str:
+        """Return the user's own id of a request if it is sound, or a new one."""
+        given = request.headers.get(REQUEST_ID)
+        if given and len(given) <= REQUEST_ID_CHARS_MOST and given.isascii() and given.isprintable():
+            return given
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+
+def refusal_headers(refused: Refused, request_id: str) -> dict[str, str]:
+    """Return the headers of an error answer."""
+    headers = {REQUEST_ID: request_id}
+    if refused.retry_after_s > 0:
+        headers["Retry-After"] = str(max(1, math.ceil(refused.retry_after_s)))
+    if refused.reason.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def limit_headers(holder: Holder) -> dict[str, str]:
+    """Return the x-ratelimit headers of the tightest request limit; none where there is no limit."""
+    now_s = time.time()
+    window = holder.tightest(now_s)
+    if window is None:
+        return {}
+    return {
+        "x-ratelimit-limit-requests": str(window.most),
+        "x-ratelimit-remaining-requests": str(max(0, window.most - window.used)),
+        "x-ratelimit-reset-requests": f"{window.left_s(now_s):.3f}s",
+    }
+
+
+def _secret_of(request: web.Request) -> str:
+    authorization = request.headers.get("Authorization", "")
+    if authorization[:7].lower() == "bearer ":
+        return authorization[7:].strip()
+    if (header := request.headers.get("x-api-key")) is not None:
+        return header
+    return request.match_info.get("key") or request.query.get("key") or ""

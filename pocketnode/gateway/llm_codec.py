@@ -1,0 +1,175 @@
+"""OpenAI requests and answers as bytes: reads the few fields that price and routing need. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from pocketnode.gateway.refusal import INVALID, MALFORMED, Refused
+from pocketnode.gateway.relaying import Judgement
+from pocketnode.protocol.metering import TokenRates, hold_first, hold_most, prompt_tokens_most, token_units
+from pocketnode.services.spec import Tokens
+
+# What an answer of each route must have.
+ANSWERS: Final = {"/v1/chat/completions": "choices", "/v1/completions": "choices", "/v1/embeddings": "data"}
+TOKEN_SLACK: Final = 16
+_DECODER: Final = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says of its price and route.
+
+    Parameters
+    ----------
+    output_most : most tokens of output over all its choices.
+    named : whether the user named that maximum.
+    """
+
+    model: str
+    stream: bool
+    wants_usage: bool
+    output_most: int
+    named: bool
+    body_bytes: int
+
+
+def read_request(path: str, body: bytes, default_context: int) -> Asked:
+    """Return what a request asks for.
+
+    Raises
+    ------
+    Refused
+        not JSON, not an object, or a field of the wrong type.
+    """
+    try:
+        fields = orjson.loads(body)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        raise Refused(MALFORMED, f"the body is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise Refused(INVALID, "the body must be a JSON object")
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise Refused(INVALID, "'model' must be a string", param="model")
+    _check_input(path, fields)
+    most, named = _output_most(path, fields, default_context)
+    options = fields.get("stream_options")
+    wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+    return Asked(model, _flag(fields, "stream"), wants_usage, most, named, len(body))
+
+
+def holds(asked: Asked, tokens: Tokens) -> tuple[int, int]:
+    """Return the units to hold at first and at most."""
+    rates = rates_of(tokens)
+    first = hold_first(asked.body_bytes, asked.output_most, tokens.hold_slice, rates)
+    return first, hold_most(asked.body_bytes, asked.output_most, rates)
+
+
+def rates_of(tokens: Tokens) -> TokenRates:
+    """Return the rates of a service's spec."""
+    return TokenRates(tokens.units_per_prompt_token, tokens.units_per_output_token)
+
+
+def judge_whole(path: str, asked: Asked, tokens: Tokens, body: bytes, units: int) -> tuple[Judgement, dict[str, Any]]:
+    """Return what a whole answer is worth, and its usage."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Judgement.WRONG, {}
+    if not isinstance(answer, dict):
+        return Judgement.WRONG, {}
+    if answer.get("error"):
+        return Judgement.FAULT, {}
+    usage = answer.get("usage")
+    if not isinstance(answer.get(ANSWERS[path]), list) or not isinstance(usage, dict):
+        return Judgement.WRONG, {}
+    sound = is_sound(usage, asked, tokens, units, len(body))
+    return (Judgement.TAKE if sound else Judgement.WRONG), usage
+
+
+def is_sound(usage: dict[str, Any], asked: Asked, tokens: Tokens, units: int, output_bytes: int) -> bool:
+    """Return whether a supplier's count can be true, and its units follow from it.
+
+    A token has at least a byte, so neither prompt nor output has more tokens than bytes; the output not more than
+    was asked for.
+    """
+    prompt, output = counts(usage)
+    if prompt > prompt_tokens_most(asked.body_bytes) or output > output_bytes + TOKEN_SLACK:
+        return False
+    if asked.named and output > asked.output_most + TOKEN_SLACK:
+        return False
+    return units <= token_units(prompt, output, rates_of(tokens))
+
+
+def counts(usage: dict[str, Any]) -> tuple[int, int]:
+    """Return prompt and output tokens of a usage object; 0 for what it does not say."""
+    prompt, output = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return (prompt if isinstance(prompt, int) else 0), (output if isinstance(output, int) else 0)
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """Return a request with another model named; every other byte stays.
+
+    >>> with_model(b'{"messages": [], "model" : "a", "x": 1.0}', "b")
+    b'{"messages": [], "model" : "b", "x": 1.0}'
+    """
+    text = body.decode()
+    at = text.index("{") + 1
+    edits: list[tuple[int, int]] = []
+    while True:
+        at = _skip(text, at, " \t\r\n,")
+        if text[at] == "}":
+            break
+        name, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, at, " \t\r\n:")
+        _, end = _DECODER.raw_decode(text, at)
+        if name == "model":
+            edits.append((at, end))
+        at = end
+    for start, end in reversed(edits):
+        text = text[:start] + json.dumps(model) + text[end:]
+    return text.encode()
+
+
+def _skip(text: str, at: int, characters: str) -> int:
+    while text[at] in characters:
+        at += 1
+    return at
+
+
+def _check_input(path: str, fields: dict[str, Any]) -> None:
+    if path == "/v1/chat/completions":
+        messages = fields.get("messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
+            raise Refused(INVALID, "'messages' must be an array of objects, with at least one", param="messages")
+        return
+    name = "prompt" if path == "/v1/completions" else "input"
+    if not isinstance(fields.get(name), str | list):
+        raise Refused(INVALID, f"{name!r} must be a string or an array", param=name)
+
+
+def _output_most(path: str, fields: dict[str, Any], default_context: int) -> tuple[int, bool]:
+    if path == "/v1/embeddings":
+        return 0, True
+    choices = _count(fields, "n") or 1
+    named = _count(fields, "max_completion_tokens") or _count(fields, "max_tokens")
+    return (min(named or default_context, default_context)) * choices, named is not None
+
+
+def _count(fields: dict[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise Refused(INVALID, f"{name!r} must be a whole number of at least 1", param=name)
+    return value
+
+
+def _flag(fields: dict[str, Any], name: str) -> bool:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise Refused(INVALID, f"{name!r} must be true or false", param=name)
+    return value is True

@@ -1,0 +1,312 @@
+"""The OpenAI routes: chat, completions, embeddings, models. Bytes pass as they are; only price and route are read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from pocketnode.errors import PocketError
+from pocketnode.gateway import trust
+from pocketnode.gateway.access import Holder, Reservation
+from pocketnode.gateway.active import ActiveSession
+from pocketnode.gateway.catalog import Catalog, Service
+from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
+from pocketnode.gateway.ledger import Ledger
+from pocketnode.gateway.llm_codec import Asked, counts, holds, is_sound, judge_whole, read_request, with_model
+from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, Refused, openai_error
+from pocketnode.gateway.relaying import Answer, Judgement, Order, Relaying, Stream
+from pocketnode.gateway.sessions import Sessions
+from pocketnode.gateway.sse import KEEP_ALIVE, Meter, error_event
+from pocketnode.protocol.payload import RequestHead, encode_request
+from pocketnode.protocol.quality import Verdict
+from pocketnode.services.spec import Tokens
+
+KEEP_ALIVE_S: Final = 15.0
+STREAM_HEADERS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+DEFAULT_CONTEXT: Final = 1_000_000
+WANTS_PROOF: Final = "x-pocketnode-verify"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way."""
+
+    path: str
+    body: bytes
+    asked: Asked
+    service: Service
+    tokens: Tokens
+    holder: Holder
+    active: ActiveSession
+    request_id: str
+    whole_proof: bool
+
+
+class OpenAiApi:
+    """Answers what OpenAI's clients ask."""
+
+    def __init__(self, gate: Gate, catalog: Catalog, sessions: Sessions, relaying: Relaying, ledger: Ledger) -> None:
+        self._gate = gate
+        self._catalog = catalog
+        self._sessions = sessions
+        self._relaying = relaying
+        self._ledger = ledger
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Answer a chat, a completion or embeddings, whole or streamed."""
+        request_id = self._gate.request_id(request)
+        try:
+            self._gate.enter()
+        except Refused as refused:
+            return refusal(refused, request_id)
+        try:
+            call = await self._read(request, request_id)
+            return await self._answer(request, call)
+        except Refused as refused:
+            return refusal(refused, request_id)
+        finally:
+            self._gate.leave()
+
+    async def models(self, request: web.Request) -> web.Response:
+        """List the models, with what they cost and how much they take."""
+        request_id = self._gate.request_id(request)
+        try:
+            holder = await self._gate.holder(request)
+            listed = [self._model(name) for name in self._names() if _covers(holder, name)]
+        except Refused as refused:
+            return refusal(refused, request_id)
+        body = orjson.dumps({"object": "list", "data": listed})
+        return web.Response(body=body, content_type=JSON, headers={REQUEST_ID: request_id})
+
+    async def model(self, request: web.Request) -> web.Response:
+        """Show one model."""
+        request_id = self._gate.request_id(request)
+        try:
+            await self._gate.holder(request)
+            name = request.match_info["model"]
+            if name not in self._names():
+                raise Refused(NO_MODEL, f"the model {name[:128]!r} does not exist", param="model")
+            found = self._model(name)
+        except Refused as refused:
+            return refusal(refused, request_id)
+        return web.Response(body=orjson.dumps(found), content_type=JSON, headers={REQUEST_ID: request_id})
+
+    # ---- reading
+
+    async def _read(self, request: web.Request, request_id: str) -> Call:
+        holder = await self._gate.holder(request)
+        body = await self._gate.body(request)
+        path = request.path
+        asked = read_request(path, body, DEFAULT_CONTEXT)
+        service, model = self._route(asked.model)
+        if _covers(holder, asked.model) is False:
+            holder.check_model(asked.model)
+        holder.check(time.time(), service.name, request.headers.get("Origin"), request.remote)
+        tokens = service.spec.tokens
+        assert tokens is not None
+        if model != asked.model:
+            body = with_model(body, model)
+        asked = read_request(path, body, tokens.context)
+        active = self._sessions.active(service, holder.application)
+        whole_proof = request.headers.get(WANTS_PROOF) is not None
+        return Call(path, body, asked, service, tokens, holder, active, request_id, whole_proof)
+
+    def _route(self, name: str) -> tuple[Service, str]:
+        """Return the service and model that answer a name: itself or its alias, else the first fall-back served."""
+        model = self._catalog.model(name)
+        candidates = [model, *self._catalog.fallbacks.get(model, ())]
+        known = [(self._catalog.models[m], m) for m in candidates if m in self._catalog.models]
+        if not known:
+            raise Refused(NO_MODEL, f"the model {name[:128]!r} does not exist", param="model")
+        return next(((s, m) for s, m in known if self._sessions.served(s)), known[0])
+
+    async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
+        hold, most = holds(call.asked, call.tokens)
+        reservation = call.holder.reserve(time.time(), most, _tokens_most(call.asked))
+        head = encode_request(RequestHead("POST", call.path, {"content-type": JSON}))
+        used = _Used()
+
+        def check(status: int, body: bytes, units: int) -> Judgement:
+            judgement, usage = judge_whole(call.path, call.asked, call.tokens, body, units)
+            used.prompt, used.output = counts(usage)
+            return judgement
+
+        order = Order(call.active, call.asked.model, head, call.body, hold, most, check)
+        try:
+            if call.asked.stream:
+                return await self._stream(request, call, order, used)
+            return self._whole(call, await self._relaying.whole(order), used)
+        finally:
+            self._settle(call, reservation, used)
+
+    # ---- answering
+
+    def _whole(self, call: Call, answer: Answer, used: _Used) -> web.Response:
+        status = answer.head.status
+        body = answer.body
+        if status >= 400 and not body.lstrip().startswith(b"{"):
+            raise Refused(INTERNAL, f"the backend answered with HTTP {status}")
+        used.book(answer.attempt.units, answer.attempt.seat.supplier.price)
+        headers = {REQUEST_ID: call.request_id, **trust.headers_of(call.active.session_hex, answer.attempt)}
+        headers.update(limit_headers(call.holder))
+        return web.Response(body=body, status=status, headers=headers, content_type=JSON)
+
+    async def _stream(self, request: web.Request, call: Call, order: Order, used: _Used) -> web.StreamResponse:
+        stream = await self._relaying.stream(order)
+        if stream.head.status >= 400:
+            return self._whole(call, await _drained(stream), used)
+        seat = stream.attempt.seat
+        headers = {REQUEST_ID: call.request_id, **STREAM_HEADERS, **limit_headers(call.holder)}
+        headers[trust.SUPPLIER], headers[trust.SESSION] = seat.supplier_hex, call.active.session_hex
+        response = web.StreamResponse(headers=headers)
+        meter = Meter(strip_usage=not (call.asked.wants_usage or call.whole_proof))
+        try:
+            await response.prepare(request)
+            await self._pass_on(stream, meter, response, call.service.spec.timeout_s)
+        except (asyncio.CancelledError, ConnectionResetError):
+            await stream.attempt.cancel()
+            used.book(stream.attempt.units, seat.supplier.price)
+            raise
+        except (PocketError, TimeoutError) as error:
+            stream.attempt.failed(error)
+            await _end(response, error_event(Refused(NO_SUPPLIER, "the supplier broke off", retry_after_s=1)))
+            return response
+        self._judge_stream(call, stream, meter)
+        used.prompt, used.output = counts(meter.usage or {})
+        used.book(stream.attempt.units, seat.supplier.price)
+        await _end(response, meter.done + _proof_event(stream, call.whole_proof))
+        return response
+
+    async def _pass_on(self, stream: Stream, meter: Meter, response: web.StreamResponse, timeout_s: float) -> None:
+        """Write each part when it comes; say that we are alive where none comes for long."""
+        reading: asyncio.Future[bytes | None] | None = None
+        last_s = time.monotonic()
+        while True:
+            reading = reading or asyncio.ensure_future(stream.read())
+            try:
+                done, _ = await asyncio.wait([reading], timeout=KEEP_ALIVE_S)
+            except asyncio.CancelledError:
+                reading.cancel()
+                raise
+            if not done:
+                if time.monotonic() - last_s > timeout_s:
+                    reading.cancel()
+                    raise TimeoutError
+                await response.write(KEEP_ALIVE)
+                continue
+            part, reading, last_s = reading.result(), None, time.monotonic()
+            if part is None:
+                break
+            if out := meter.feed(part):
+                await response.write(out)
+        if rest := meter.rest():
+            await response.write(rest)
+
+    def _judge_stream(self, call: Call, stream: Stream, meter: Meter) -> None:
+        """Settle a stream that came to its signed end: is it whole, and is its count of tokens true?"""
+        reply = stream.attempt.reply
+        ended = reply.ended if reply is not None else None
+        units = ended.signed.response.units if ended is not None else 0
+        if meter.error:
+            stream.attempt.settle(Verdict.FAULT)
+        elif meter.usage is None or not is_sound(meter.usage, call.asked, call.tokens, units, meter.text_bytes):
+            stream.attempt.settle(Verdict.WRONG)
+        else:
+            stream.attempt.settle(Verdict.GOOD)
+
+    def _settle(self, call: Call, reservation: Reservation, used: _Used) -> None:
+        reservation.settle(used.units, used.prompt + used.output)
+        if used.units:
+            self._ledger.add(
+                call.holder.key.id,
+                call.service.name,
+                call.asked.model,
+                used.units,
+                used.worth,
+                used.prompt,
+                used.output,
+            )
+
+    # ---- models
+
+    def _names(self) -> list[str]:
+        return [*self._catalog.models, *self._catalog.aliases]
+
+    def _model(self, name: str) -> dict[str, Any]:
+        service = self._catalog.models[self._catalog.model(name)]
+        tokens = service.spec.tokens
+        assert tokens is not None
+        prices = self._sessions.prices(service)
+        return {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": service.name,
+            "service": service.name,
+            "engine": service.spec.title,
+            "context_length": tokens.context,
+            "suppliers": len(prices),
+            "units": {"prompt_token": tokens.units_per_prompt_token, "output_token": tokens.units_per_output_token},
+            "price_per_million_units": {"least": min(prices), "most": max(prices)} if prices else None,
+        }
+
+
+@dataclass(slots=True)
+class _Used:
+    """What one request came to."""
+
+    units: int = 0
+    worth: int = 0
+    prompt: int = 0
+    output: int = 0
+
+    def book(self, units: int, price: int) -> None:
+        self.units, self.worth = units, units * price
+
+
+def refusal(refused: Refused, request_id: str) -> web.Response:
+    """Return the error answer that OpenAI's clients understand."""
+    headers = refusal_headers(refused, request_id)
+    return web.Response(body=openai_error(refused), status=refused.reason.status, headers=headers, content_type=JSON)
+
+
+def _covers(holder: Holder, model: str) -> bool:
+    return not holder.rules.models or model in holder.rules.models
+
+
+def _tokens_most(asked: Asked) -> int:
+    return asked.body_bytes // 4 + (asked.output_most if asked.named else 0)
+
+
+async def _drained(stream: Stream) -> Answer:
+    """Return the whole of an answer that is an error of the user's."""
+    parts: list[bytes] = []
+    try:
+        while (part := await stream.read()) is not None:
+            parts.append(part)
+    except asyncio.CancelledError:
+        await stream.attempt.cancel()
+        raise
+    except PocketError as error:
+        stream.attempt.failed(error)
+        raise Refused(NO_SUPPLIER, "the supplier broke off", retry_after_s=1) from error
+    stream.attempt.settle(Verdict.NOBODY)
+    return Answer(stream.head, b"".join(parts), stream.attempt, stream.attempts)
+
+
+def _proof_event(stream: Stream, wanted: bool) -> bytes:
+    ended = stream.attempt.ended
+    return f": {trust.PROOF} {trust.proof(ended)}\n\n".encode() if wanted and ended is not None else b""
+
+
+async def _end(response: web.StreamResponse, tail: bytes) -> None:
+    """Write the last bytes; a user who has left misses nothing that is paid for."""
+    try:
+        await response.write_eof(tail)
+    except ConnectionResetError:
+        return
