@@ -93,7 +93,7 @@ class StreamedAnswer:
                 return HttpAnswer(self.status, self.content_type, b"".join(parts))
             size += len(data)
             if size > self._target.answer_bytes_most:
-                raise BackendFailed(f"{self._target.name}: answer longer than {self._target.answer_bytes_most} bytes")
+                raise too_long(self._target)
             parts.append(data)
 
 
@@ -125,9 +125,8 @@ class HttpCaller:
                 timeout=self._whole,
                 allow_redirects=False,
             ) as response:
-                await self._bounded(response)
                 kind = response.headers.get("content-type", "")
-                return HttpAnswer(response.status, kind, await response.read())
+                return HttpAnswer(response.status, kind, await self._bounded(response))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise failure_of(self.target, error) from error
 
@@ -156,18 +155,29 @@ class HttpCaller:
                     allow_redirects=False,
                 )
                 try:
+                    check_encoding(self.target, response)
                     yield StreamedAnswer(response, deadline, self.target, now_s + times.total_s)
                 finally:
                     response.close() if not response.content.at_eof() else response.release()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise failure_of(self.target, error) from error
 
-    async def _bounded(self, response: aiohttp.ClientResponse) -> None:
-        """Refuse an answer that is too long, before or while it is read."""
-        most = self.target.answer_bytes_most
-        if (response.content_length or 0) > most:
-            response.close()
-            raise BackendFailed(f"{self.target.name}: answer longer than {most} bytes")
+    async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
+        """Return the body, or refuse one that is too long before it is read further."""
+        most, length = self.target.answer_bytes_most, response.content_length
+        check_encoding(self.target, response)
+        if length is not None and length <= most:
+            return await response.read()
+        parts, size = [], 0
+        while length is None and (data := await response.content.readany()):
+            parts.append(data)
+            size += len(data)
+            if size > most:
+                break
+        if length is None and size <= most:
+            return b"".join(parts)
+        response.close()
+        raise too_long(self.target)
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -177,9 +187,21 @@ def open_session() -> aiohttp.ClientSession:
         connector=connector,
         timeout=_NO_TIMEOUT,
         cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=True,
-        headers={"user-agent": "pocketnode"},
+        auto_decompress=False,  # a small answer could grow without bound
+        headers={"user-agent": "pocketnode", "accept-encoding": "identity"},
     )
+
+
+def too_long(target: Target) -> BackendFailed:
+    """Return the failure of an answer that outgrows its limit; it would elsewhere too."""
+    return BackendFailed(f"{target.name}: answer longer than {target.answer_bytes_most} bytes", elsewhere=False)
+
+
+def check_encoding(target: Target, response: aiohttp.ClientResponse) -> None:
+    """Refuse a compressed answer, which was not asked for."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        response.close()
+        raise BackendFailed(f"{target.name}: answers compressed though asked not to")
 
 
 def failure_of(target: Target, error: Exception) -> BackendFailed:

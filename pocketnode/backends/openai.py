@@ -151,42 +151,61 @@ class OpenAiBackend:
         return usage.units(self._rates)
 
     async def _stream(self, path: str, body: bytes, exchange: Exchange) -> int:
-        async with self._caller.streamed("POST", path, body, _headers("POST")) as answer:
-            if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
-                return await self._pass_on(await answer.rest(), path, exchange, answer.retry_after_ms)
-            return await self._pass_stream(answer, exchange)
+        passing = _Passing(exchange, self._rates)
+        try:
+            async with self._caller.streamed("POST", path, body, _headers("POST")) as answer:
+                if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
+                    return await self._pass_on(await answer.rest(), path, exchange, answer.retry_after_ms)
+                return await passing.run(answer)
+        except RemoteError as error:
+            raise BackendFailed(f"{self.name}: {error}", elsewhere=not passing.begun) from error
+        except BackendFailed as failure:
+            failure.elsewhere = failure.elsewhere and not passing.begun
+            failure.again = failure.again and not passing.begun
+            raise
 
-    async def _pass_stream(self, answer: StreamedAnswer, exchange: Exchange) -> int:
-        """Send on events as they come, waiting where the hold is used up (rule 3.11)."""
-        meter = StreamMeter()
-        prompt_tokens = prompt_tokens_about(len(exchange.body))
-        sent_tokens, begun = 0, False
+
+class _Passing:
+    """Sends on the events of one stream as they come, waiting where the hold is used up (rule 3.11)."""
+
+    def __init__(self, exchange: Exchange, rates: TokenRates) -> None:
+        self.begun = False
+        self._exchange = exchange
+        self._rates = rates
+        self._meter = StreamMeter()
+        self._prompt_tokens = prompt_tokens_about(len(exchange.body))
+
+    async def run(self, answer: StreamedAnswer) -> int:
+        """Return the units of the whole stream.
+
+        Raises
+        ------
+        RemoteError
+            rule 3.9: it is none, or it ends early.
+        """
         data = await answer.read()
         while data:
-            tokens = self._metered(meter, data, begun)
-            if not begun:
-                await exchange.start(encode_answer(AnswerHead(200, {"content-type": answer.content_type})))
-                begun = True
-            if tokens:
-                await exchange.produced(token_units(prompt_tokens, sent_tokens, self._rates))
-            await exchange.write(data)
-            sent_tokens += tokens
+            await self._pass(data, answer.content_type)
             answer.expect()
             data = await answer.read()
-        if not meter.complete:
-            raise BackendFailed(f"{self.name}: the stream ended early", elsewhere=not begun)
-        return self._stream_units(meter, prompt_tokens)
+        if not self._meter.complete:
+            raise RemoteError("3.9", "the stream ended early")
+        return self._units()
 
-    def _metered(self, meter: StreamMeter, data: bytes, begun: bool) -> int:
-        try:
-            return meter.feed(data)
-        except RemoteError as error:
-            raise BackendFailed(f"{self.name}: {error}", elsewhere=not begun) from error
+    async def _pass(self, data: bytes, content_type: str) -> None:
+        sent_tokens = self._meter.tokens
+        tokens = self._meter.feed(data)
+        if not self.begun:
+            await self._exchange.start(encode_answer(AnswerHead(200, {"content-type": content_type})))
+            self.begun = True
+        if tokens:  # told before they are sent: the end of a stream never waits for a hold
+            await self._exchange.produced(token_units(self._prompt_tokens, sent_tokens, self._rates))
+        await self._exchange.write(data)
 
-    def _stream_units(self, meter: StreamMeter, prompt_tokens: int) -> int:
-        if meter.usage is not None:
-            return meter.usage.units(self._rates)
-        return token_units(prompt_tokens, meter.tokens, self._rates)
+    def _units(self) -> int:
+        if self._meter.usage is not None:
+            return self._meter.usage.units(self._rates)
+        return token_units(self._prompt_tokens, self._meter.tokens, self._rates)
 
 
 def _request_head(raw: bytes) -> tuple[str, str]:
