@@ -1,0 +1,163 @@
+"""Relays through a whole daemon: real lanes, real backends, real store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from pocketnode.errors import RemoteError, Unavailable
+from pocketnode.protocol.fault import FaultClass, RelayFailed
+from pocketnode.protocol.session import service_id, session_id
+from tests.supplier.conftest import (
+    APPLICATION,
+    CHAT,
+    GATEWAY,
+    RPC,
+    STRANGER,
+    FakeMarket,
+    Running,
+    Start,
+    ask,
+    described,
+)
+
+BLOCK_NUMBER = b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
+
+
+def eth(url: str, **more: Any) -> dict[str, Any]:
+    return {"backends": [{"url": url, "name": "node-1", **more}]}
+
+
+@pytest.fixture
+async def running(start: Start, tmp_path: Path, anvil_url: str, llama_url: str) -> Running:
+    return await start(described(tmp_path, eth=eth(anvil_url), smollm2={"backends": [{"url": llama_url}]}))
+
+
+async def test_calls_and_chats_are_answered_and_their_receipts_kept(running: Running) -> None:
+    lane = await running.lane("eth")
+    for _ in range(5):
+        assert orjson.loads(await ask(lane, RPC, BLOCK_NUMBER))["result"].startswith("0x")
+    chat = await running.lane("smollm2")
+    asked = orjson.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 6, "stream": True})
+    streamed = await ask(chat, CHAT, asked, hold=400, most=2000)
+    assert streamed.endswith(b"data: [DONE]\n\n")
+    await running.daemon.keeper.flush()
+    kept = running.store.lanes(session_id(APPLICATION, service_id("eth"), 2), GATEWAY.address)
+    assert [row.units for row in kept] == [50]
+    assert lane.total == 50
+    await lane.close()
+    await running.daemon.keeper.flush()
+    (row,) = running.store.lanes(session_id(APPLICATION, service_id("eth"), 2), GATEWAY.address)
+    assert row.receipt.receipt.total == 50
+
+
+async def test_a_stream_goes_on_past_its_first_hold(running: Running) -> None:
+    lane = await running.lane("smollm2")
+    asked = orjson.dumps(
+        {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 60, "stream": True, "temperature": 0}
+    )
+    streamed = await ask(lane, CHAT, asked, hold=100, most=1000)
+    assert streamed.endswith(b"data: [DONE]\n\n")
+    assert lane.total > 100
+
+
+async def test_who_may_not_open_a_lane_is_told_the_rule(running: Running, market: FakeMarket, start: Start) -> None:
+    for key, number, service, rule in (
+        (STRANGER, 2, "eth", "3.5"),
+        (GATEWAY, 9, "eth", "3.7"),
+        (GATEWAY, 1, "eth", "3.7"),
+        (GATEWAY, 2, "other", "3.7"),
+    ):
+        with pytest.raises(RemoteError) as refused:
+            await running.lane(service, key, number)
+        assert refused.value.rule == rule
+    reads = market.reads
+    with pytest.raises(RemoteError):
+        await running.lane("eth", STRANGER)
+    assert market.reads == reads, "a refusal is remembered"
+
+
+async def test_a_session_that_does_not_list_us_or_is_not_covered_is_refused(
+    running: Running, market: FakeMarket
+) -> None:
+    market.listed = False
+    with pytest.raises(RemoteError, match="does not list us"):
+        await running.lane("eth")
+    market.listed, market.covered = True, False
+    with pytest.raises(RemoteError, match="not covered"):
+        await running.lane("smollm2")
+
+
+async def test_no_lane_without_the_chain(running: Running, market: FakeMarket) -> None:
+    market.down = True
+    with pytest.raises(Unavailable):
+        await running.lane("eth")
+
+
+async def test_relays_end_with_the_grace_blocks(running: Running, market: FakeMarket) -> None:
+    lane = await running.lane("eth")
+    market.number = 161
+    await ask(lane, RPC, BLOCK_NUMBER)
+    market.number = 162
+    with pytest.raises(RelayFailed) as refused:
+        await ask(lane, RPC, BLOCK_NUMBER)
+    assert refused.value.fault.kind is FaultClass.NOT_IN_SESSION
+
+
+async def test_what_escrow_does_not_guarantee_is_not_served(running: Running, market: FakeMarket) -> None:
+    market.cap = 60  # at one base unit a unit, shared by two suppliers: 30 units
+    lane = await running.lane("eth")
+    for _ in range(3):
+        await ask(lane, RPC, BLOCK_NUMBER, hold=10)
+    with pytest.raises(RelayFailed) as refused:
+        await ask(lane, RPC, BLOCK_NUMBER, hold=10)
+    assert refused.value.fault.kind is FaultClass.OUT_OF_BUDGET
+    assert "3.8" in refused.value.fault.message
+
+
+async def test_a_gateway_that_does_not_acknowledge_is_held_at_its_credit(
+    start: Start, tmp_path: Path, anvil_url: str
+) -> None:
+    running = await start({**described(tmp_path, eth=eth(anvil_url)), "policy": {"credit_limit": 25}})
+    lane = await running.lane("eth")
+    for _ in range(2):
+        reply = await lane.relay(RPC, BLOCK_NUMBER, 10)
+        while await reply.read():
+            pass  # and not accepted
+    with pytest.raises(RelayFailed) as refused:
+        await ask(lane, RPC, BLOCK_NUMBER, hold=10)
+    assert refused.value.fault.kind is FaultClass.OUT_OF_BUDGET
+    assert "3.6" in refused.value.fault.message
+
+
+async def test_the_operator_sees_readiness_status_and_metrics(running: Running) -> None:
+    await ask(await running.lane("eth"), RPC, BLOCK_NUMBER)
+    url = f"http://127.0.0.1:{running.daemon.admin_port}"
+    async with aiohttp.ClientSession(url) as http:
+        assert (await http.get("/healthz")).status == 200
+        assert (await http.get("/readyz")).status == 200
+        facts = await (await http.get("/status")).json()
+        text = await (await http.get("/metrics")).text()
+    assert facts["services"][0]["backends"][0]["served"] == 1
+    assert facts["sessions"][0]["acknowledged_units"] + facts["sessions"][0]["unacknowledged_units"] == 10
+    assert 'pocketnode_supplier_relays_total{outcome="good",service="eth"} 1.0' in text
+    assert 'pocketnode_supplier_backend_up{backend="node-1",service="eth"} 1.0' in text
+
+
+async def test_stopping_finishes_what_is_in_flight_and_keeps_the_last_receipt(running: Running) -> None:
+    lane = await running.lane("smollm2")
+    asked = orjson.dumps({"messages": [{"role": "user", "content": "Count."}], "max_tokens": 60, "stream": True})
+    asking = asyncio.ensure_future(ask(lane, CHAT, asked, hold=1000))
+    await asyncio.sleep(0.1)
+    running.stop.set()
+    assert (await asking).endswith(b"data: [DONE]\n\n")
+    await running.task
+    (row,) = running.store.lanes(session_id(APPLICATION, service_id("smollm2"), 2), GATEWAY.address)
+    assert row.units == lane.total
+    with pytest.raises(Unavailable):
+        await running.lane("eth")
