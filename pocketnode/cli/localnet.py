@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from pocketnode import daemon
+from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows, say
-from pocketnode.errors import NotFound
+from pocketnode.errors import Corrupt, NotFound
 from pocketnode.localnet import ending, plan, state, supervisor
 from pocketnode.localnet.plan import SUPPLIERS, Options, Plan
 from pocketnode.localnet.state import SUPERVISOR, Layout
@@ -91,6 +92,7 @@ def up(
     async def run() -> None:
         await supervisor.Supervisor(layout, options, say).run(daemon.stop_on_signals(), show)
 
+    log_to_stderr("warning", as_json=False)
     asyncio.run(run())
     say("stopped")
 
@@ -223,6 +225,34 @@ def traffic(rate: float, seconds: float | None, layout: Layout, as_json: bool) -
     tally = load.tally
     facts = {"sent": tally.sent, **tally.done, "failed": tally.failures.total(), "mean_ms": round(tally.mean_ms, 1)}
     print_facts(facts | {"failures": dict(tally.failures)} if tally.failures else facts, as_json)
+
+
+@localnet.command()
+@folder_option
+@click.option("--last", type=click.IntRange(1), help="Only so many sessions, the newest.")
+@json_option
+def payouts(layout: Layout, last: int | None, as_json: bool) -> None:
+    """Show for each settled session who was paid what, and that it adds up. Amounts are base units of the token.
+
+    \b
+    Example:
+      pocketnode localnet payouts --last 2
+    """
+    from pocketnode.localnet import payouts as reading
+
+    state.need_running(layout)
+    network = plan.read(layout)
+    assert network is not None
+
+    async def run() -> list[reading.SessionPay]:
+        async with reading.opened(layout, network) as found:
+            return await found.settled()
+
+    sessions = asyncio.run(run())[-(last or 0) :]
+    rows = [session.as_json() for session in sessions] if as_json else reading.table(sessions)
+    print_rows(rows, as_json, title="settled sessions")
+    if not all(session.balanced for session in sessions):
+        raise Corrupt("a session does not balance")
 
 
 @localnet.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any
 
 import yaml
@@ -10,6 +11,8 @@ import yaml
 from pocketnode.localnet.plan import APPLICATION, CHAIN, GATEWAY, LLM, SUPPLIERS, Plan
 from pocketnode.localnet.ports import HOST
 from pocketnode.localnet.state import Layout
+from pocketnode.store.engine import open_store, sqlite_url
+from pocketnode.store.keys import KeyStore
 
 ETH, SMOLLM2 = "eth", "smollm2"
 PRICES = {ETH: 50_000_000, SMOLLM2: 20_000_000}  # base units per million compute units
@@ -23,10 +26,20 @@ def write(layout: Layout, plan: Plan) -> None:
     _write(layout, GATEWAY, gateway(layout, plan))
     for name in SUPPLIERS:
         _write(layout, name, supplier(layout, plan, name))
+    if not layout.api_key.exists():
+        _make_api_key(layout)
+
+
+def _make_api_key(layout: Layout) -> None:
+    """Make a key in the gateway's store, before the gateway runs, and keep its secret for the commands here."""
+    store = open_store(_store_url(layout, GATEWAY))
+    _, secret = KeyStore(store).create("localnet", int(time.time()))
+    store.dispose()
+    layout.api_key.write_text(f"{secret}\n")
+    layout.api_key.chmod(0o600)
 
 
 def gateway(layout: Layout, plan: Plan) -> dict[str, Any]:
-    folder = layout.data(GATEWAY)
     return {
         "deployment": str(layout.deployment),
         "rpc": [plan.url(CHAIN)],
@@ -35,8 +48,8 @@ def gateway(layout: Layout, plan: Plan) -> dict[str, Any]:
         "applications": [{"address": plan.addresses[APPLICATION], "services": [ETH, SMOLLM2]}],
         "listen": f"{HOST}:{plan.ports[GATEWAY]}",
         "admin": {"listen": f"{HOST}:{plan.ports[f'{GATEWAY}-admin']}", "token_file": str(layout.admin_token)},
-        "store": f"sqlite:///{folder / 'gateway.db'}",
-        "records": str(folder / "records"),
+        "store": _store_url(layout, GATEWAY),
+        "records": str(layout.data(GATEWAY) / "records"),
         "statements": {"withhold": plan.options.withhold},
     }
 
@@ -60,13 +73,17 @@ def supplier(layout: Layout, plan: Plan, name: str) -> dict[str, Any]:
         "password_file": str(layout.password),
         "listen": f"{HOST}:{plan.ports[name]}",
         "admin": {"listen": f"{HOST}:{plan.ports[f'{name}-admin']}", "token_file": str(layout.admin_token)},
-        "store": f"sqlite:///{layout.data(name) / 'supplier.db'}",
+        "store": _store_url(layout, name),
         "services": [
             {"id": service, "price": PRICES[service], "backends": [backend]} for service, backend in backends.items()
         ],
         "settlement": {"every_s": 1},
         "limits": {"drain_s": 1},
     }
+
+
+def _store_url(layout: Layout, name: str) -> str:
+    return sqlite_url(layout.data(name) / "state.db")
 
 
 def _write(layout: Layout, name: str, content: dict[str, Any]) -> None:
