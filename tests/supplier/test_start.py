@@ -1,0 +1,146 @@
+"""`pocketnode supplier start` as an operator runs it: its own process, a real chain, real relays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pocketnode.chain import deployment as deployments
+from pocketnode.chain import operations
+from pocketnode.chain.actor import acting, sending
+from pocketnode.chain.client import Rpc
+from pocketnode.chain.deploy import LOCAL_SPANS, Plan, deploy
+from pocketnode.chain.deployment import Deployment
+from pocketnode.crypto import keystore
+from pocketnode.crypto.keys import Key
+from pocketnode.protocol.session import service_id, session_id
+from pocketnode.protocol.types import ZERO32
+from pocketnode.services.spec import builtin_bytes
+from pocketnode.store.engine import open_store, sqlite_url
+from pocketnode.store.receipts import ReceiptStore
+from pocketnode.transport.client import open_lane
+from pocketnode.transport.ports import Opening
+from tests.anvil import KEYS, anvil, ready
+from tests.backends.engines import free_port
+from tests.supplier.conftest import RPC, ask
+
+DEPLOYER, APPLICATION, GATEWAY, OPERATOR = KEYS[0], KEYS[1], KEYS[2], KEYS[3]
+SERVICE = service_id("eth")
+CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
+READY_S = 20.0
+
+
+@dataclass
+class Market:
+    url: str
+    rpc: Rpc
+    deployment: Deployment
+    port: int
+
+    async def opening(self) -> Opening:
+        """Return what a lane in the session that runs now shares."""
+        head = int(await self.rpc.ask("eth_blockNumber"), 16)
+        number = (head - self.deployment.windows.anchor) // self.deployment.windows.length
+        return Opening(APPLICATION.address, SERVICE, number, OPERATOR.address, GATEWAY.address, os.urandom(32))
+
+
+@pytest.fixture(scope="module")
+def chain_url() -> Iterator[str]:
+    with anvil() as url:
+        yield url
+
+
+@pytest.fixture
+async def market(chain_url: str) -> AsyncIterator[Market]:
+    """A market with one service, one application and one supplier, in the first session where that holds."""
+    async with Rpc([chain_url]) as rpc:
+        await ready(rpc)
+        async with sending(rpc, DEPLOYER) as sender:
+            deployment = await deploy(rpc, sender, Plan(spans=LOCAL_SPANS))
+        market = Market(chain_url, rpc, deployment, free_port())
+        async with acting(rpc, deployment, DEPLOYER) as actor:
+            for key in (APPLICATION, OPERATOR):
+                await operations.mint(actor, key.address, 10**12)
+            await operations.add_service(actor, builtin_bytes("eth"), "", 10**9)
+        async with acting(rpc, deployment, APPLICATION) as actor:
+            await operations.deposit(actor, actor.address, 10**11)
+            await operations.grant(actor, GATEWAY.address, SERVICE, 10**9)
+        async with acting(rpc, deployment, OPERATOR) as actor:
+            profile = operations.Profile(OPERATOR.address, f"127.0.0.1:{market.port}", ((b"\x77" * 20, 10_000),))
+            await operations.register(actor, SERVICE, profile, 1_000_000, 10**6)
+        await rpc.ask("anvil_mine", "0x15")
+        yield market
+
+
+@pytest.fixture
+def config(market: Market, tmp_path: Path) -> Path:
+    deployments.write(tmp_path / "deployment.json", market.deployment)
+    (tmp_path / "password").write_text("secret\n")
+    keystore.create(tmp_path / "operator.json", Key(OPERATOR.secret()), "secret", keystore.LIGHT_COST)
+    content: dict[str, Any] = {
+        "deployment": "deployment.json",
+        "rpc": [market.url],
+        "keystore": "operator.json",
+        "password_file": "password",
+        "listen": f"127.0.0.1:{market.port}",
+        "admin": {"listen": "127.0.0.1:0"},
+        "services": [{"id": "eth", "price": 1_000_000, "backends": [{"url": market.url}]}],
+    }
+    path = tmp_path / "supplier.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture
+def process(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with started(config) as process:
+        yield process
+        process.kill()
+
+
+def started(config: Path) -> subprocess.Popen[bytes]:
+    """Start the daemon and return once it listens."""
+    log = config.with_name("log")
+    with log.open("ab") as sink:
+        argv = [sys.executable, "-m", "pocketnode", "supplier", "start", "--config", str(config)]
+        process = subprocess.Popen(argv, stderr=sink)
+    seen, deadline_s = log.stat().st_size, time.monotonic() + READY_S
+    while b'"listening"' not in log.read_bytes()[seen:]:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline_s, log.read_text()
+        time.sleep(0.05)
+    return process
+
+
+async def test_relays_are_served_and_survive_kill_9(
+    market: Market, config: Path, process: subprocess.Popen[bytes]
+) -> None:
+    opening = await market.opening()
+    lane = await open_lane(opening, f"127.0.0.1:{market.port}", ZERO32, GATEWAY, market.deployment.domain)
+    for _ in range(20):
+        assert json.loads(await ask(lane, RPC, CALL))["result"].startswith("0x")
+    await asyncio.sleep(0.2)
+    process.kill()
+    process.wait()
+    store = open_store(sqlite_url(config.with_name("supplier.db")))
+    (kept,) = ReceiptStore(store).lanes(session_id(APPLICATION.address, SERVICE, opening.number), GATEWAY.address)
+    assert kept.units == 200
+    store.dispose()
+    await lane.close()
+
+
+async def test_sigterm_ends_it_in_time_with_exit_code_0(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=5) == 0
