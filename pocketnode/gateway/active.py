@@ -110,8 +110,11 @@ class Seat:
 class ActiveSession:
     """One application's session of one service."""
 
-    def __init__(self, session: Session, service: Service, grant: Grant, scores: Scoreboard, rules: Selection) -> None:
+    def __init__(
+        self, session: Session, service: Service, grant: Grant, w_min: int, scores: Scoreboard, rules: Selection
+    ) -> None:
         self.session = session
+        self.w_min = w_min
         self.session_hex = "0x" + session.id.hex()
         self.service = service
         self.purse = Purse(grant.cap)
@@ -146,6 +149,13 @@ class ActiveSession:
     def standings(self, kind: str, now_s: float) -> list[Standing]:
         """Return what is known of each supplier for a class of relays."""
         return [self._standing(seat, kind, now_s) for seat in self.seats.values()]
+
+    def kinds(self) -> list[str]:
+        """Return the classes of relays that this service has."""
+        spec = self.service.spec
+        if spec.kind == "openai":
+            return list(spec.models)
+        return sorted({method.pace for method in spec.methods.values()}) or ["quick"]
 
     def forget_ranking(self) -> None:
         """Rank anew at the next relay: a lane opened or broke, or a supplier wants to rest."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from pocketnode.errors import PocketError, RemoteError
 from pocketnode.gateway.active import ActiveSession, Seat
+from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.ports import Records
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.quality import Verdict
@@ -50,6 +51,7 @@ class Attempt:
     __slots__ = (
         "_active",
         "_kind",
+        "_metrics",
         "_records",
         "_reserved",
         "_started_s",
@@ -60,7 +62,9 @@ class Attempt:
         "units",
     )
 
-    def __init__(self, active: ActiveSession, seat: Seat, kind: str, most: int, records: Records) -> None:
+    def __init__(
+        self, active: ActiveSession, seat: Seat, kind: str, most: int, records: Records, metrics: Metrics
+    ) -> None:
         self.seat = seat
         self.reply: Reply | None = None
         self.ended: Ended | None = None
@@ -69,6 +73,7 @@ class Attempt:
         self._active = active
         self._kind = kind
         self._records = records
+        self._metrics = metrics
         self._reserved = most * seat.supplier.price
         self._started_s = time.perf_counter()
 
@@ -107,6 +112,7 @@ class Attempt:
         active.purse.settle(self._reserved, self.units * self.seat.supplier.price)
         self._records.append(active.session, record)
         self.seat.count(record, active.service.slo)
+        self._metrics.attempted(active.service.name, verdict, self.first_s, done_s)
         active.score(self.seat, self._kind, verdict, (self.first_s or done_s) * 1000, time.time())
 
     def failed(self, error: BaseException) -> Verdict:

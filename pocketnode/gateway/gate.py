@@ -27,6 +27,7 @@ class Gate:
         self.access = access
         self.limits = limits
         self.in_flight = 0
+        self._quiet: asyncio.Event | None = None
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
 
@@ -79,6 +80,14 @@ class Gate:
     def leave(self) -> None:
         """Count a request out."""
         self.in_flight -= 1
+        if not self.in_flight and self._quiet is not None:
+            self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Return once nothing is in flight."""
+        while self.in_flight:
+            self._quiet = asyncio.Event()
+            await self._quiet.wait()
 
     def request_id(self, request: web.Request) -> str:
         """Return the user's own id of a request if it is sound, or a new one."""

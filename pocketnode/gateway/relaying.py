@@ -16,6 +16,7 @@ from pocketnode.errors import PocketError
 from pocketnode.gateway.active import ActiveSession, Seat
 from pocketnode.gateway.attempt import Attempt
 from pocketnode.gateway.config import Retry, Selection
+from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.ports import Records
 from pocketnode.gateway.refusal import INVALID, NO_SUPPLIER, TIMED_OUT, Refused
 from pocketnode.gateway.selection import pick
@@ -116,8 +117,9 @@ class Stream:
 class Relaying:
     """Asks suppliers. One for the daemon."""
 
-    def __init__(self, records: Records, retry: Retry, selection: Selection) -> None:
+    def __init__(self, records: Records, metrics: Metrics, retry: Retry, selection: Selection) -> None:
         self._records = records
+        self._metrics = metrics
         self._retry = retry
         self._probation = selection.probation_share
 
@@ -219,7 +221,7 @@ class _Trial:
         if seat is None:
             return None
         order = self._order
-        attempt = Attempt(order.active, seat, order.kind, order.most, self._relaying._records)
+        attempt = Attempt(order.active, seat, order.kind, order.most, self._relaying._records, self._relaying._metrics)
         if not attempt.reserve():
             self._last = Refused(NO_SUPPLIER, "the application's grant for this session is used up", retry_after_s=5)
             return None

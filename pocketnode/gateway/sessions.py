@@ -141,6 +141,7 @@ class Sessions:
         self._active[pair] = new
         log.info("session", service=service.name, number=number, suppliers=len(new.seats))
         if old is not None:
+            old.retiring = True
             self._retiring.append(old)
 
     async def _begin(self, application: bytes, service: Service, number: int, wait: bool) -> ActiveSession:
@@ -151,7 +152,8 @@ class Sessions:
             raise Unavailable(f"application 0x{application.hex()} is not in session {number}: {what}")
         if not session.suppliers:
             raise Unavailable("nobody supplies it")
-        active = ActiveSession(session, service, grant, self.scores, self.rules)
+        params = await self.market.params(number)
+        active = ActiveSession(session, service, grant, params.w_min, self.scores, self.rules)
         active.recover(self.records.read(session))
         if wait:
             await asyncio.sleep(random.random() * JITTER_S)
@@ -162,6 +164,7 @@ class Sessions:
     def _drop_if_over(self, pair: Pair, old: ActiveSession | None) -> None:
         """Stop using a session that nobody serves any more."""
         if old is not None and self.params is not None and self.market.head > old.session.end + self.params.grace:
+            old.retiring = True
             self._retiring.append(self._active.pop(pair))
 
     async def _retire(self, params: Params) -> None:

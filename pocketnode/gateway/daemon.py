@@ -1,0 +1,164 @@
+"""The gateway daemon put together: what runs, in which order it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+import structlog
+from sqlalchemy import Engine
+
+from pocketnode import daemon
+from pocketnode.daemon import Job
+from pocketnode.errors import Unavailable
+from pocketnode.gateway.access import Access
+from pocketnode.gateway.active import ActiveSession
+from pocketnode.gateway.admin import AdminServer, Extra, token_of
+from pocketnode.gateway.catalog import catalog_of
+from pocketnode.gateway.config import GatewayConfig
+from pocketnode.gateway.gate import Gate
+from pocketnode.gateway.ingress import Ingress
+from pocketnode.gateway.ledger import Ledger
+from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.openai_api import OpenAiApi
+from pocketnode.gateway.ports import LaneOpener, Market, Records
+from pocketnode.gateway.relaying import Relaying
+from pocketnode.gateway.rpc_api import RpcApi
+from pocketnode.gateway.scoreboard import HALF_LIFE_S, Score, Scoreboard
+from pocketnode.gateway.sessions import Sessions
+from pocketnode.gateway.status import Status
+from pocketnode.store.keys import KeyStore
+from pocketnode.store.scores import ScoreRow, ScoreStore
+from pocketnode.store.usage import UsageStore
+
+SCORES_EVERY_S: Final = 10.0
+SCORES_KEPT_S: Final = 10 * HALF_LIFE_S
+DRAIN_S: Final = 10.0
+
+log = structlog.get_logger("gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the daemon stands on: made by the command line, or by tests. `address` is the gateway's, 20 bytes."""
+
+    address: bytes
+    market: Market
+    opener: LaneOpener
+    records: Records
+    engine: Engine
+
+
+class GatewayDaemon:
+    """One daemon, used as `async with GatewayDaemon(...) as gateway: await gateway.run(stop)`.
+
+    Parameters
+    ----------
+    jobs : further jobs, such as stating sessions.
+    on_closed : told of each session in which nothing more is recorded.
+    extra : further facts for /status.
+    """
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        outside: Outside,
+        jobs: dict[str, Job] | None = None,
+        on_closed: Callable[[ActiveSession], None] = lambda _: None,
+        extra: Extra | None = None,
+    ) -> None:
+        self.config = config
+        self.port = 0
+        self.admin_port = 0
+        self.started = asyncio.Event()
+        self.metrics = Metrics()
+        self._jobs = jobs or {}
+        self._keys, usage = KeyStore(outside.engine), UsageStore(outside.engine)
+        self._score_store = ScoreStore(outside.engine)
+        self.scores = Scoreboard(time.time)
+        catalog = catalog_of(config)
+        self.sessions = Sessions(
+            outside.address,
+            catalog,
+            outside.market,
+            outside.opener,
+            outside.records,
+            self.scores,
+            config.selection,
+            on_closed,
+        )
+        self.gate = Gate(Access(self._keys.by_hash, usage.units), config.limits)
+        self.ledger = Ledger(usage)
+        relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
+        openai = OpenAiApi(self.gate, catalog, self.sessions, relaying, self.ledger)
+        rpc = RpcApi(self.gate, catalog, self.sessions, relaying, self.ledger)
+        self._ingress = Ingress(self.gate, openai, rpc, self.metrics, config.limits)
+        self.status = Status(outside.address, catalog, self.sessions)
+        token = token_of(config.admin.token_file)
+        self._admin = AdminServer(self.status, self.metrics, self.sessions, self._keys, usage, token, extra)
+
+    async def __aenter__(self) -> Self:
+        self.admin_port = await self._admin.start(self.config.admin.listen)
+        self.scores.restore(_restored(await asyncio.to_thread(self._score_store.all)))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._admin.close()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set or a job fails; then finish what is in flight, within `DRAIN_S`."""
+        own: dict[str, Job] = {"serve": self._serve, "ledger": self.ledger.run, "scores": self._keep_scores}
+        await daemon.run({**self._jobs, **own}, stop)
+
+    async def _serve(self) -> None:
+        """Answer requests; at the end let them finish before their lanes close."""
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self.sessions.run())
+            try:
+                self.port = await self._ingress.start(self.config.listen)
+                self.started.set()
+                log.info("listening", address=self.config.listen, port=self.port, admin_port=self.admin_port)
+                await asyncio.Event().wait()
+            finally:
+                await self._drain()
+                following.cancel()
+
+    async def _drain(self) -> None:
+        self.status.draining = True
+        log.info("draining", in_flight=self.gate.in_flight)
+        await self._ingress.stop_listening()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self.gate.quiet()
+        except TimeoutError:
+            log.warning("requests given up", in_flight=self.gate.in_flight)
+        await self._ingress.close()
+
+    async def _keep_scores(self) -> None:
+        """Write scores now and then, and at the end, so that they survive a restart."""
+        try:
+            while True:
+                await asyncio.sleep(SCORES_EVERY_S)
+                await self._write_scores()
+        finally:
+            await self._write_scores()
+
+    async def _write_scores(self) -> None:
+        rows = [
+            ScoreRow(*key, score.passes, score.tries, score.traffic, score.latency_ms, score.at_s)
+            for key, score in self.scores.items()
+        ]
+        try:
+            await asyncio.to_thread(self._score_store.keep, rows, time.time() - SCORES_KEPT_S)
+        except Unavailable as error:
+            log.warning("scores are not kept", error=str(error))
+
+
+def _restored(rows: list[ScoreRow]) -> list[tuple[tuple[str, str, bytes], Score]]:
+    return [
+        ((row.service, row.kind, row.operator), Score(row.passes, row.tries, row.traffic, row.latency_ms, row.at_s))
+        for row in rows
+    ]

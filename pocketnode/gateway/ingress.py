@@ -1,0 +1,98 @@
+"""The listener that users see: which path goes to whom, and what is said to a path that nobody has."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from pocketnode.errors import ConfigError
+from pocketnode.gateway.config import Limits, host_port
+from pocketnode.gateway.gate import Gate
+from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.openai_api import OpenAiApi, refusal
+from pocketnode.gateway.refusal import INTERNAL, NOT_ALLOWED_VERB, Reason, Refused
+from pocketnode.gateway.rpc_api import TARGET, RpcApi
+
+NO_ROUTE: Final = Reason(404, "invalid_request_error", "unknown_url", -32601)
+POSTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+HEADER_BYTES_MOST: Final = 8190
+HEADERS_MOST: Final = 100
+KEEP_ALIVE_S: Final = 75.0
+
+
+class Ingress:
+    """Serves until closed."""
+
+    def __init__(self, gate: Gate, openai: OpenAiApi, rpc: RpcApi, metrics: Metrics, limits: Limits) -> None:
+        self._gate = gate
+        self._rpc = rpc
+        self._metrics = metrics
+        self.app = web.Application(client_max_size=limits.body_bytes)
+        for path in POSTS:
+            self.app.router.add_post(path, openai.post)
+        self.app.router.add_get("/v1/models", openai.models)
+        self.app.router.add_get("/v1/models/{model:.+}", openai.model)
+        self.app.router.add_post("/rpc/{service}", rpc.post)
+        self.app.router.add_post("/rpc/{service}/{key}", rpc.post)
+        self.app.router.add_post("/v1", self._by_header)
+        self.app.router.add_route("*", "/{path:.*}", self._unknown)
+        self.app.on_response_prepare.append(self._count)
+        # A user who leaves cancels the handler: that is how the supplier's work is stopped (rule 3.14).
+        self._runner = web.AppRunner(
+            self.app,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=KEEP_ALIVE_S,
+            max_line_size=HEADER_BYTES_MOST,
+            max_field_size=HEADER_BYTES_MOST,
+            max_headers=HEADERS_MOST,
+        )
+
+    async def start(self, listen: str, reuse_port: bool = False) -> int:
+        """Listen on `host:port` and return the port.
+
+        Raises
+        ------
+        ConfigError
+            the address cannot be had.
+        """
+        host, port = host_port(listen)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port, reuse_port=reuse_port or None, backlog=1024).start()
+        except OSError as error:
+            raise ConfigError(f"listener {listen}: {error.strerror}: choose another `listen`") from error
+        bound: int = self._runner.addresses[0][1]
+        return bound
+
+    async def close(self) -> None:
+        """Stop listening; requests in flight are given up."""
+        await self._runner.cleanup()
+
+    async def stop_listening(self) -> None:
+        """Take no new connection; what is in flight goes on."""
+        for site in list(self._runner.sites):
+            await site.stop()
+
+    async def _by_header(self, request: web.Request) -> web.StreamResponse:
+        """Answer PATH's form: the service stands in a header."""
+        if TARGET in request.headers:
+            return await self._rpc.post(request)
+        return await self._unknown(request)
+
+    async def _unknown(self, request: web.Request) -> web.StreamResponse:
+        request_id = self._gate.request_id(request)
+        known = request.path in POSTS or request.path.startswith("/rpc/")
+        if known and request.method != "POST":
+            return refusal(Refused(NOT_ALLOWED_VERB, f"{request.path} takes POST"), request_id)
+        return refusal(Refused(NO_ROUTE, f"nothing is at {request.method} {request.path[:128]}"), request_id)
+
+    async def _count(self, request: web.Request, response: web.StreamResponse) -> None:
+        resource = request.match_info.route.resource
+        self._metrics.answered(resource.canonical if resource is not None else "other", response.status)
+
+
+def internal(request_id: str) -> web.Response:
+    """Return what a user sees of a bug of ours."""
+    return refusal(Refused(INTERNAL, "the gateway failed; the error is logged", retry_after_s=1), request_id)

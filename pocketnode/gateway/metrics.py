@@ -1,0 +1,126 @@
+"""What Prometheus reads. Counted in plain dictionaries on the hot path, turned into samples when it asks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pocketnode.gateway.active import ActiveSession
+from pocketnode.protocol.quality import Verdict, quality
+
+BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Histogram:
+    """Counts of durations by bucket."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS_S) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self.sum_s += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the running totals, as Prometheus wants them."""
+        total, found = 0, []
+        for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), self.counts, strict=True):
+            total += count
+            found.append((bound, float(total)))
+        return found
+
+    def quantile_s(self, q: float) -> float:
+        """Return the upper bound of the bucket in which the quantile lies; 0 before the first observation."""
+        wanted, total = q * sum(self.counts), 0
+        for bound, count in zip((*BUCKETS_S, BUCKETS_S[-1]), self.counts, strict=True):
+            total += count
+            if count and total >= wanted:
+                return bound
+        return 0.0
+
+
+class Metrics:
+    """One for the daemon. Labels are services, routes and verdicts: all bounded by the configuration."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()  # route, HTTP status
+        self.attempts: Counter[tuple[str, Verdict]] = Counter()  # service, verdict
+        self.served: Counter[tuple[str, str]] = Counter()  # service, from where: supplier, cache, local, shared
+        self.durations: dict[str, Histogram] = {}  # by service
+        self.first_bytes: dict[str, Histogram] = {}
+
+    def answered(self, route: str, status: int) -> None:
+        """Count one HTTP answer."""
+        self.requests[(route, status)] += 1
+
+    def attempted(self, service: str, verdict: Verdict, first_byte_s: float, done_s: float) -> None:
+        """Count one attempt."""
+        self.attempts[(service, verdict)] += 1
+        if verdict is Verdict.GOOD:
+            if service not in self.durations:
+                self.durations[service], self.first_bytes[service] = Histogram(), Histogram()
+            self.durations[service].observe(done_s)
+            self.first_bytes[service].observe(first_byte_s)
+
+    def exposition(self, sessions: Callable[[], Iterable[ActiveSession]]) -> bytes:
+        """Return the text that Prometheus scrapes."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collector(self, sessions))
+        return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, metrics: Metrics, sessions: Callable[[], Iterable[ActiveSession]]) -> None:
+        self._metrics = metrics
+        self._sessions = sessions
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._traffic()
+        yield from self._suppliers()
+
+    def _traffic(self) -> Iterable[Metric]:
+        metrics = self._metrics
+        requests = CounterMetricFamily("pocketnode_gateway_requests", "HTTP answers", labels=["route", "status"])
+        for (route, status), count in metrics.requests.items():
+            requests.add_metric([route, str(status)], count)
+        attempts = CounterMetricFamily("pocketnode_gateway_attempts", "Attempts", labels=["service", "verdict"])
+        for (service, verdict), count in metrics.attempts.items():
+            attempts.add_metric([service, verdict.name.lower()], count)
+        served = CounterMetricFamily("pocketnode_gateway_served", "Answers by source", labels=["service", "source"])
+        for (service, source), count in metrics.served.items():
+            served.add_metric([service, source], count)
+        yield from (requests, attempts, served)
+        names = {"duration": metrics.durations, "first_byte": metrics.first_bytes}
+        for name, histograms in names.items():
+            family = HistogramMetricFamily(
+                f"pocketnode_gateway_{name}_seconds", "Good attempts, as the gateway measured them", labels=["service"]
+            )
+            for service, histogram in histograms.items():
+                family.add_metric([service], histogram.buckets(), histogram.sum_s)
+            yield family
+
+    def _suppliers(self) -> Iterable[Metric]:
+        labels = ["service", "supplier"]
+        rated = GaugeMetricFamily("pocketnode_gateway_supplier_quality", "w of the session, 0 to 1", labels=labels)
+        lanes = GaugeMetricFamily("pocketnode_gateway_supplier_lane", "1 while its lane is open", labels=labels)
+        spent = GaugeMetricFamily(
+            "pocketnode_gateway_grant_spent_ratio", "Part of the session's cap that is spent", labels=["service"]
+        )
+        for active in self._sessions():
+            if active.retiring:
+                continue
+            spent.add_metric([active.service.name], active.purse.spent / active.purse.cap if active.purse.cap else 0.0)
+            for seat in active.seats.values():
+                at = [active.service.name, seat.supplier_hex]
+                rated.add_metric(at, quality(seat.tally(), active.w_min) / 10_000)
+                lanes.add_metric(at, float(seat.open()))
+        yield from (rated, lanes, spent)
