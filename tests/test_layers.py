@@ -23,6 +23,7 @@ ALLOWED = {
     "supplier": {"transport", "backends", "chain", "store", "services", "protocol", "crypto", "daemon"},
     "gateway": {"transport", "chain", "store", "services", "protocol", "crypto", "daemon"},
     "settlement": {"transport", "chain", "store", "services", "protocol", "crypto", "daemon"},
+    "bench": {"protocol", "crypto"},
     "localnet": {"chain", "store", "services", "protocol", "crypto", "daemon", "supplier", "gateway", "settlement"},
 }
 # The pure core touches nothing of these; crypto may have key generation elsewhere.

@@ -27,6 +27,7 @@ from pocketnode.errors import PocketError
 # so that `pocketnode --help` does not pay for web3 and gRPC.
 GROUPS: Final[dict[str, tuple[str, str, str]]] = {
     "app": ("pocketnode.cli.app", "app", "An application's escrow and grants."),
+    "bench": ("pocketnode.cli.bench", "bench", "Load an endpoint; time the protocol's steps."),
     "chain": ("pocketnode.cli.chain", "chain", "Deploy the contracts and read the chain."),
     "gateway": ("pocketnode.cli.gateway", "gateway", "Run a gateway, its keys and its bond."),
     "keys": ("pocketnode.cli.keys", "keys", "Create and read encrypted keys."),

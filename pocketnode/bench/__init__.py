@@ -1,0 +1,1 @@
+"""Load on HTTP endpoints and what it costs: for `pocketnode bench`, and for the project's own benchmark in bench/."""
