@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,11 @@ from sqlalchemy import Engine
 
 from pocketnode.chain import deployment as deployments
 from pocketnode.chain.client import Rpc
+from pocketnode.chain.follower import Follower
 from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
+from pocketnode.chain.sender import Sender
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.crypto import keystore
@@ -33,11 +35,16 @@ from pocketnode.gateway.admin import key_facts, token_of
 from pocketnode.gateway.catalog import catalog_of
 from pocketnode.gateway.config import GatewayConfig
 from pocketnode.gateway.daemon import GatewayDaemon, Outside
-from pocketnode.protocol.record import RelayRecord
-from pocketnode.protocol.session import pot_id
-from pocketnode.protocol.types import Session
+from pocketnode.protocol.quality import Slo
+from pocketnode.protocol.session import service_name
+from pocketnode.services.spec import builtin
+from pocketnode.settlement.records import SessionRecords
+from pocketnode.settlement.stating import Stating
 from pocketnode.store.engine import open_store
+from pocketnode.store.events import EventStore
+from pocketnode.store.journal import Journal
 from pocketnode.store.keys import ApiKey, KeyStore
+from pocketnode.store.pots import Pot, PotStage, PotStore
 from pocketnode.store.records import RecordLog
 from pocketnode.transport.client import open_lane
 from pocketnode.transport.ports import LaneClient, Opening
@@ -221,18 +228,15 @@ class Lanes:
         return await open_lane(opening, endpoint, fingerprint, self._key, self._domain)
 
 
-class PotRecords:
-    """The relay records of a gateway's pots."""
+class IdlePots(PotStore):
+    """A gateway's pots, without those of sessions in which answers may still come: they are stated later."""
 
-    def __init__(self, log: RecordLog, address: bytes) -> None:
-        self._log = log
-        self._address = address
+    def __init__(self, engine: Engine, gateway: bytes, serving: Collection[bytes]) -> None:
+        super().__init__(engine, gateway)
+        self._serving = serving
 
-    def append(self, session: Session, record: RelayRecord) -> None:
-        self._log.append(pot_id(session.id, self._address), record)
-
-    def read(self, session: Session) -> Iterable[RelayRecord]:
-        return self._log.read(pot_id(session.id, self._address))
+    def all(self, stages: Collection[PotStage] | None = None) -> list[Pot]:
+        return [pot for pot in super().all(stages) if pot.session not in self._serving]
 
 
 async def _start(config: GatewayConfig) -> None:
@@ -247,21 +251,33 @@ async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[s
     deployment = deployments.read(config.deployment)
     key = keystore.load(config.keystore, keystore.password_from(config.password_file))
     engine = open_store(config.store)
-    records = RecordLog(config.records)
+    log = RecordLog(config.records)
     async with Rpc(config.rpc) as rpc:
         reader = Reader(rpc, deployment)
         await reader.check_chain()
         heads = Heads(rpc)
         await heads.refresh()
-        outside = Outside(
-            key.address,
-            Market(reader, heads),
-            Lanes(key, deployment.domain),
-            PotRecords(records, key.address),
-            engine,
-        )
-        yield outside, {"heads": heads.run, "records": records.run}
+        market = Market(reader, heads)
+        follower = Follower(reader, heads, EventStore(engine))
+        sender = Sender(rpc, heads, key, Journal(engine, key.address), deployment.chain_id)
+        serving: set[bytes] = set()
+        pots = IdlePots(engine, key.address, serving)
+        stating = Stating(market, follower, sender, key, pots, log, _slo_of(config), config.statements.withhold)
+        records = SessionRecords(log, pots, key.address)
+        outside = Outside(key.address, market, Lanes(key, deployment.domain), records, engine, serving)
+        jobs: dict[str, Job] = {"heads": heads.run, "records": log.run, "sender": sender.run, "events": follower.run}
+        yield outside, {**jobs, "statements": stating.run}
     engine.dispose()
+
+
+def _slo_of(config: GatewayConfig) -> Callable[[bytes], Slo]:
+    known = {service.id: service.slo for service in catalog_of(config).services.values()}
+
+    def slo_of(service: bytes) -> Slo:
+        found = known.get(service)
+        return found if found is not None else builtin(service_name(service)).slo_rule()
+
+    return slo_of
 
 
 async def _check(config: GatewayConfig) -> list[dict[str, Any]]:

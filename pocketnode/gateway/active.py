@@ -119,7 +119,8 @@ class ActiveSession:
         self.service = service
         self.purse = Purse(grant.cap)
         self.seats = {s.operator: Seat(s) for s in session.suppliers}
-        self.retiring = False
+        self.retiring = False  # a newer session takes the requests
+        self.closing = False  # its lanes end: what breaks now is nobody's fault
         self._scores = scores
         self._rules = rules
         self._rankings: dict[str, tuple[float, Ranking]] = {}

@@ -118,6 +118,8 @@ class Attempt:
     def failed(self, error: BaseException) -> Verdict:
         """Settle an attempt that ended in `error`, and let the supplier rest where that helps."""
         verdict = blame(error, self.waited_s, self._active.service.spec.timeout_s)
+        if self._active.closing:
+            verdict = Verdict.NOBODY
         self.settle(verdict)
         rest_s = REST_AFTER_FAULT_S if verdict is Verdict.FAULT else 0.0
         if isinstance(error, RelayFailed) and error.fault.kind is not FaultClass.BACKEND:

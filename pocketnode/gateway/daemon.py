@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import structlog
@@ -15,7 +14,6 @@ from pocketnode import daemon
 from pocketnode.daemon import Job
 from pocketnode.errors import Unavailable
 from pocketnode.gateway.access import Access
-from pocketnode.gateway.active import ActiveSession
 from pocketnode.gateway.admin import AdminServer, Extra, token_of
 from pocketnode.gateway.catalog import catalog_of
 from pocketnode.gateway.config import GatewayConfig
@@ -43,13 +41,20 @@ log = structlog.get_logger("gateway")
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the daemon stands on: made by the command line, or by tests. `address` is the gateway's, 20 bytes."""
+    """What the daemon stands on: made by the command line, or by tests.
+
+    Parameters
+    ----------
+    address : the gateway's, 20 bytes.
+    serving : filled with the ids of sessions that are not to be stated yet.
+    """
 
     address: bytes
     market: Market
     opener: LaneOpener
     records: Records
     engine: Engine
+    serving: set[bytes] = field(default_factory=set)
 
 
 class GatewayDaemon:
@@ -58,7 +63,6 @@ class GatewayDaemon:
     Parameters
     ----------
     jobs : further jobs, such as stating sessions.
-    on_closed : told of each session in which nothing more is recorded.
     extra : further facts for /status.
     """
 
@@ -67,7 +71,6 @@ class GatewayDaemon:
         config: GatewayConfig,
         outside: Outside,
         jobs: dict[str, Job] | None = None,
-        on_closed: Callable[[ActiveSession], None] = lambda _: None,
         extra: Extra | None = None,
     ) -> None:
         self.config = config
@@ -88,7 +91,7 @@ class GatewayDaemon:
             outside.records,
             self.scores,
             config.selection,
-            on_closed,
+            outside.serving,
         )
         self.gate = Gate(Access(self._keys.by_hash, usage.units), config.limits)
         self.ledger = Ledger(usage)

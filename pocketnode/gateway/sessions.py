@@ -23,7 +23,6 @@ from pocketnode.gateway.config import Selection
 from pocketnode.gateway.ports import LaneOpener, Market, Records
 from pocketnode.gateway.refusal import NOT_READY, Refused
 from pocketnode.gateway.scoreboard import Scoreboard
-from pocketnode.protocol.session import end_of
 from pocketnode.protocol.types import Params
 from pocketnode.transport.ports import Opening
 
@@ -43,7 +42,7 @@ class Sessions:
     Parameters
     ----------
     gateway : our 20-byte address.
-    on_closed : called with a session once nothing more is recorded in it, so that it can be stated.
+    serving : ids of the sessions in which records may still be added; they are not stated yet.
     clock : wall time in seconds.
     """
 
@@ -54,7 +53,7 @@ class Sessions:
     records: Records
     scores: Scoreboard
     rules: Selection
-    on_closed: Callable[[ActiveSession], None] = lambda _: None
+    serving: set[bytes] = field(default_factory=set)
     clock: Callable[[], float] = time.time
     params: Params | None = None
     _active: dict[Pair, ActiveSession] = field(default_factory=dict)
@@ -154,6 +153,7 @@ class Sessions:
             raise Unavailable("nobody supplies it")
         params = await self.market.params(number)
         active = ActiveSession(session, service, grant, params.w_min, self.scores, self.rules)
+        self.serving.add(session.id)
         active.recover(self.records.read(session))
         if wait:
             await asyncio.sleep(random.random() * JITTER_S)
@@ -169,15 +169,16 @@ class Sessions:
 
     async def _retire(self, params: Params) -> None:
         for active in list(self._retiring):
-            over = self.market.head > end_of(active.session.number, params) + params.grace
+            over = self.market.head >= closing_block(active.session.end, params)
             if over or not any(active.load(operator) for operator in active.seats):
                 self._retiring.remove(active)
+                active.closing = True
                 self._spawn(self._close(active))
 
     async def _close(self, active: ActiveSession) -> None:
         lanes = [seat.lane for seat in active.seats.values() if seat.lane is not None]
         await asyncio.gather(*(lane.close() for lane in lanes), return_exceptions=True)
-        self.on_closed(active)
+        self.serving.discard(active.session.id)
 
     # ---- lanes
 
@@ -212,3 +213,11 @@ class Sessions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def closing_block(end: int, params: Params) -> int:
+    """Return the block at which answers of a session that ended with block `end` are waited for no longer.
+
+    Long streams get a part of the statement window; most of it is left to state what they cost.
+    """
+    return end + params.grace + max(1, (params.statement_window - params.grace) // 4)
