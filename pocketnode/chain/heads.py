@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 POLL_LEAST_S: Final = 0.1
 POLL_MOST_S: Final = 4.0
 STALE_AFTER_S: Final = 60.0
+MEMORY_BLOCKS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Heads:
         self._newest: Block | None = None
         self._seen_s = time.monotonic()
         self._changed = asyncio.Condition()
+        self._hashes: dict[int, bytes] = {}
+        self.reorgs = 0  # how often blocks that were seen here turned out not to be the chain's
 
     @property
     def newest(self) -> Block | None:
@@ -86,7 +89,10 @@ class Heads:
         """
         block = await block_at(self._rpc, "latest")
         before = self._newest
+        if before is not None and self._is_behind(before, block):
+            return before
         if before is None or before.hash != block.hash:
+            await self._link(block)
             self._note(before, block)
             async with self._changed:
                 self._newest = block
@@ -106,6 +112,31 @@ class Heads:
             await self._changed.wait_for(lambda: self._newest is not None and self._newest != since)
         assert self._newest is not None
         return self._newest
+
+    def _is_behind(self, before: Block, block: Block) -> bool:
+        """Return whether a node lags: it gives a block as its newest that was followed by others here already."""
+        known = block.number < before.number and self._hashes.get(block.number) == block.hash
+        return known and self.age_s < STALE_AFTER_S
+
+    async def _link(self, block: Block) -> None:
+        """Compare a new head with the blocks seen before, back to the last one that both share."""
+        link, undone = block, False
+        while self._hashes and link.number >= min(self._hashes) and block.number - link.number < MEMORY_BLOCKS:
+            known = self._hashes.get(link.number)
+            if known == link.hash:
+                break
+            undone = undone or known is not None
+            self._hashes[link.number] = link.hash
+            if self._hashes.get(link.number - 1) == link.parent or link.number == 0:
+                break
+            link = await block_at(self._rpc, link.number - 1)
+        undone = undone or any(number > block.number for number in self._hashes)
+        self._hashes[block.number] = block.hash
+        last = block.number
+        self._hashes = {n: h for n, h in self._hashes.items() if last - MEMORY_BLOCKS < n <= last}
+        if undone:
+            self.reorgs += 1
+            log.warning("chain_reorg", head=block.number, depth=block.number - link.number + 1)
 
     def _note(self, before: Block | None, block: Block) -> None:
         now_s = time.monotonic()

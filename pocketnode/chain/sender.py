@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 CANCEL_GAS: Final = 21_000
 RETRY_S: Final = 1.0
+RECHECK_BLOCKS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Sender:
         self.balance_wei: int | None = None
         self._rpc, self._heads, self._key, self._journal = rpc, heads, key, journal
         self._chain_id, self._confirmations, self._policy, self._low_wei = chain_id, confirmations, policy, low_wei
+        self._reorgs = -1  # of the heads, at the last recheck; a restart rechecks
         self._lock = asyncio.Lock()
         self._work = asyncio.Event()
         self._waiting: dict[str, list[asyncio.Future[Entry]]] = {}
@@ -99,6 +101,7 @@ class Sender:
             self._work.clear()
             try:
                 await self._watch_balance()
+                await self._recheck(head)
                 for entry in await self._in_thread(self._journal.live):
                     await self._advance(entry, head)
             except Unavailable as error:
@@ -118,6 +121,15 @@ class Sender:
                 for task in tasks:
                     task.cancel()
         return self._heads.newest or await self._heads.wait(0)
+
+    async def _recheck(self, head: Block) -> None:
+        """After a reorg, look again at what was done not long ago: what fell out of the chain is sent again."""
+        if self._reorgs == self._heads.reorgs:
+            return
+        reorgs = self._heads.reorgs
+        for entry in await self._in_thread(lambda: self._journal.recent(head.number - RECHECK_BLOCKS)):
+            await self._settle(entry, head)
+        self._reorgs = reorgs
 
     async def _advance(self, entry: Entry, head: Block) -> None:
         """Take one intent one step further."""
@@ -154,7 +166,7 @@ class Sender:
             receipt = await self._rpc.ask("eth_getTransactionReceipt", "0x" + attempt.hash.hex())
             if receipt is not None:
                 return await self._judge(entry, attempt, receipt, head)
-        if entry.stage is Stage.MINED:
+        if entry.stage is not Stage.SENT:
             log.warning("transaction_unwound", key=entry.intent.key, block=entry.block)
             await self._in_thread(lambda: self._journal.unwound(entry.intent.key))
         return None
@@ -162,6 +174,8 @@ class Sender:
     async def _judge(self, entry: Entry, attempt: Attempt, receipt: dict[str, Any], head: Block) -> Stage:
         key, block = entry.intent.key, int(receipt["blockNumber"], 16)
         block_hash = bytes.fromhex(receipt["blockHash"][2:])
+        if entry.block_hash == block_hash and entry.stage not in LIVE:
+            return entry.stage
         if entry.block_hash != block_hash:
             await self._in_thread(lambda: self._journal.mined(key, attempt.hash, block, block_hash))
         if head.number - block < self._confirmations:

@@ -136,7 +136,7 @@ class Stating:
         params = await self._market.params(pot.number)
         spread = max(1, (params.statement_window - params.grace) // JITTER_SHARE)
         jitter = int.from_bytes(keccak(pot.id + pot.gateway)[:8], "big") % spread
-        return end_of(pot.number, params) + params.grace + jitter
+        return end_of(pot.number, params) + max(1, params.grace) + jitter
 
     async def _missed(self, pot: Pot) -> PotStage:
         stated = await self._follower.events(Stated, pot.id)

@@ -188,6 +188,13 @@ class Journal:
         with transaction(self._engine) as tx:
             return [_entry(row) for row in tx.execute(query.order_by(intents.c.place))]
 
+    def recent(self, since: int) -> list[Entry]:
+        """Return what ended in a block after `since`, well or badly: a reorg may still undo it."""
+        ended = intents.c.stage.in_((Stage.DONE, Stage.FAILED, Stage.EXPIRED))
+        query = select(intents).where(intents.c.sender == self._sender, ended, intents.c.block > since)
+        with transaction(self._engine) as tx:
+            return [_entry(row) for row in tx.execute(query.order_by(intents.c.place))]
+
     def attempts(self, key: str) -> list[Attempt]:
         """Return the transactions signed for an intent, the oldest first."""
         c = attempts.c

@@ -1,0 +1,169 @@
+"""A supplier's claims: what a gateway's statement leaves out of what its own receipts prove."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from pocketnode.chain.contracts import contract
+from pocketnode.chain.errors import Expired, TransactionFailed
+from pocketnode.chain.events import Claimed, Priced, Stated
+from pocketnode.chain.follower import Follower
+from pocketnode.chain.heads import Block
+from pocketnode.chain.market import Market
+from pocketnode.chain.sender import Sender
+from pocketnode.crypto.keccak import keccak
+from pocketnode.errors import Corrupt, PocketError
+from pocketnode.protocol.session import end_of, payable_from
+from pocketnode.protocol.statement import amount_down
+from pocketnode.protocol.types import Params, SessionSupplier
+from pocketnode.settlement.proof import proof_of
+from pocketnode.store.journal import Intent
+from pocketnode.store.pots import Pot, PotStage, PotStore
+from pocketnode.store.receipts import PotKey, ReceiptStore
+
+log = structlog.get_logger(__name__)
+
+JITTER_SHARE: Final = 2  # claims are spread over the first half of the window: time is left to try again
+
+
+class Claiming:
+    """Compares each pot of one operator with its statement, and claims. `run` is a job of its daemon.
+
+    Parameters
+    ----------
+    least : a claim that gains less than this many base units is not made, since it costs gas.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        follower: Follower,
+        sender: Sender,
+        operator: bytes,
+        receipts: ReceiptStore,
+        pots: PotStore,
+        least: int = 1,
+    ) -> None:
+        self._market, self._follower, self._sender, self._operator = market, follower, sender, operator
+        self._receipts, self._pots, self._least = receipts, pots, least
+        self._busy: set[bytes] = set()
+
+    async def run(self) -> None:
+        """Compare what is due whenever the chain has moved, until cancelled."""
+        head: Block | None = None
+        async with asyncio.TaskGroup() as group:
+            while True:
+                head = await self._market.heads.changed(head)
+                await self.note_pots()
+                for pot in await asyncio.to_thread(self._pots.all, [PotStage.OPEN]):
+                    if pot.id not in self._busy and head.number >= await self._due(pot):
+                        self._busy.add(pot.id)
+                        group.create_task(self._try(pot))
+
+    async def note_pots(self) -> None:
+        """Note every pot that receipts are kept for."""
+        known = {pot.id for pot in await asyncio.to_thread(self._pots.all)}
+        for key in await asyncio.to_thread(self._receipts.pots):
+            if key.supplier == self._operator and key.pot not in known:
+                params = await self._market.params(key.number)
+                until = end_of(key.number, params) + params.statement_window
+                pot = Pot(key.application, key.service, key.number, key.session, key.gateway, until=until)
+                await asyncio.to_thread(self._pots.open, pot)
+
+    async def compare(self, pot: Pot) -> PotStage:
+        """Compare a pot whose statement window is over with its statement; claim if that is short or missing.
+
+        Raises
+        ------
+        TransactionFailed
+            the contract refuses the claim; tried again while the window is open.
+        Unavailable
+            no node answers.
+        """
+        params = await self._market.params(pot.number)
+        closes = end_of(pot.number, params) + params.statement_window
+        await self._follower.wait(closes)
+        session = await self._market.session(pot.application, pot.service, pot.number)
+        me = session.supplier(self._operator)
+        if me is None:
+            return await self._end(pot, PotStage.EMPTY, "this supplier is not in the session")
+        priced, own = await self._stated(pot, me)
+        kept = await asyncio.to_thread(self._receipts.lanes, pot.session, pot.gateway, self._operator)
+        proof = proof_of(kept, self._market.deployment.domain)
+        earned, stated = amount_down(proof.units, me.price), own.amount if own else 0
+        await asyncio.to_thread(self._pots.change, pot.id, earned=earned, stated=stated)
+        if earned - stated < max(1, self._least):
+            return await self._settle_for(pot, stated, params)
+        log.info("claiming", pot=pot.id.hex(), session=pot.number, earned=earned, stated=stated)
+        key = (pot.application, pot.service, pot.number, pot.gateway)
+        data = contract("Settlement").call_data("claim", key, me.index, priced, proof.lanes, proof.responses)
+        return await self._claim(pot, data, earned, params)
+
+    async def _claim(self, pot: Pot, data: bytes, earned: int, params: Params) -> PotStage:
+        last = payable_from(pot.number, params) - 1
+        intent = Intent(self.key_of(pot), self._market.deployment.contracts.settlement, data, 0, last)
+        try:
+            await self._sender.retry(intent)
+        except Expired:
+            return await self._end(pot, PotStage.MISSED, "the claim window closed before the claim was mined")
+        except TransactionFailed as error:
+            if "ClaimTooLow" not in str(error):  # made before, by a journal that is lost
+                raise
+        await asyncio.to_thread(self._pots.change, pot.id, claimed=earned)
+        return await self._end(pot, PotStage.CLAIMED, "", last + 1)
+
+    def key_of(self, pot: Pot) -> str:
+        """Return the journal's key of a pot's claim."""
+        return f"claim:{pot.id.hex()}:{self._operator.hex()}"
+
+    async def _stated(self, pot: Pot, me: SessionSupplier) -> tuple[bytes, Priced | None]:
+        """Return the priced entries of a pot's statement, and the own one; empty and None without a statement."""
+        stated = await self._follower.events(Stated, pot.id)
+        if not stated:
+            return b"", None
+        return stated[-1].priced, next((e for e in stated[-1].entries if e.index == me.index), None)
+
+    async def _settle_for(self, pot: Pot, stated: int, params: Params) -> PotStage:
+        """Note that there is nothing to claim."""
+        if not stated:
+            return await self._end(pot, PotStage.EMPTY, "nothing was earned")
+        return await self._end(pot, PotStage.STATED, "", payable_from(pot.number, params))
+
+    async def _try(self, pot: Pot) -> None:
+        try:
+            await self.compare(pot)
+        except Corrupt:
+            raise
+        except PocketError as error:
+            log.warning("claim_waits", pot=pot.id.hex(), session=pot.number, error=str(error))
+            await asyncio.to_thread(self._pots.change, pot.id, note=str(error)[:500])
+            params = await self._market.params(pot.number)
+            if self._market.head >= payable_from(pot.number, params):
+                await self._end(pot, PotStage.MISSED, str(error)[:500])
+        finally:
+            self._busy.discard(pot.id)
+
+    async def _due(self, pot: Pot) -> int:
+        """Return the block at which to compare: after the statement window, spread over half of the claim window."""
+        params = await self._market.params(pot.number)
+        spread = max(1, (params.claim_window - 1) // JITTER_SHARE)
+        jitter = int.from_bytes(keccak(pot.id + self._operator)[:8], "big") % spread
+        return end_of(pot.number, params) + params.statement_window + 1 + jitter
+
+    async def _end(self, pot: Pot, stage: PotStage, note: str, until: int = 0) -> PotStage:
+        await asyncio.to_thread(self._pots.change, pot.id, stage=stage, note=note, until=until)
+        return stage
+
+
+def key_of(pot: Pot, supplier: bytes) -> PotKey:
+    """Return what a pot's receipts are kept under."""
+    return PotKey(pot.application, pot.service, pot.number, pot.session, pot.gateway, supplier)
+
+
+async def claimed_by(follower: Follower, pot: bytes, registration: int) -> Claimed | None:
+    """Return the newest claim of a registration on a pot."""
+    found = [claim for claim in await follower.events(Claimed, pot) if claim.registration == registration]
+    return found[-1] if found else None
