@@ -27,7 +27,7 @@ class Timeouts:
     total_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """Where a backend is and how it is spoken to.
 

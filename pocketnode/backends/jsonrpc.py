@@ -7,14 +7,14 @@ from typing import Any, Final
 import orjson
 
 from pocketnode.backends.failure import BackendFailed, bad_request
-from pocketnode.backends.http import HttpAnswer, HttpCaller, refusal_of
+from pocketnode.backends.http import HttpAnswer, Target, refusal_of
+from pocketnode.backends.lean import LeanPoster
 from pocketnode.backends.ports import Exchange
 from pocketnode.crypto.keccak import keccak
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.payload import AnswerHead, encode_answer
 from pocketnode.services.spec import ServiceSpec
 
-_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
 _HEAD: Final = encode_answer(AnswerHead(200, {"content-type": "application/json"}))
 
 # Methods that steer a node rather than ask it: never relayed unless the service's spec prices them.
@@ -26,11 +26,11 @@ OPERATOR_PREFIXES: Final = (
 class JsonRpcBackend:
     """One node."""
 
-    def __init__(self, caller: HttpCaller, spec: ServiceSpec, health_method: str = "eth_blockNumber") -> None:
-        self._caller = caller
+    def __init__(self, poster: LeanPoster, spec: ServiceSpec, health_method: str = "eth_blockNumber") -> None:
+        self._poster = poster
         self._spec = spec
         self._health = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": health_method, "params": []})
-        self.name = caller.target.name
+        self.name = poster.target.name
         self.identity = keccak(f"json-rpc {self.name}".encode())
 
     async def answer(self, exchange: Exchange) -> int:
@@ -41,20 +41,20 @@ class JsonRpcBackend:
         if units > exchange.hold:
             raise RelayFailed(FaultClass.OUT_OF_BUDGET, f"{method} costs {units} units, {exchange.hold} are held")
         try:
-            answer = await self._caller.whole("POST", "", exchange.body, _HEADERS)
+            answer = await self._poster.post(exchange.body)
         except BackendFailed as failure:
             failure.elsewhere = failure.elsewhere and repeatable(method)
             failure.again = failure.again and repeatable(method)
             raise
-        check_answer(answer, self.name, self._caller)
+        check_answer(answer, self._poster.target)
         await exchange.start(_HEAD)
         await exchange.write(answer.body)
         return units
 
     async def check(self) -> None:
         """Ask for the newest block, or what else the health method asks for."""
-        answer = await self._caller.whole("POST", "", self._health, _HEADERS)
-        check_answer(answer, self.name, self._caller)
+        answer = await self._poster.post(self._health)
+        check_answer(answer, self._poster.target)
         if "result" not in orjson.loads(answer.body):
             raise BackendFailed(f"{self.name}: {answer.body[:120]!r}")
 
@@ -86,16 +86,16 @@ def repeatable(method: str) -> bool:
     return "send" not in method and "submit" not in method.lower()
 
 
-def check_answer(answer: HttpAnswer, name: str, caller: HttpCaller) -> None:
+def check_answer(answer: HttpAnswer, target: Target) -> None:
     """Raise BackendFailed unless this is an answer of a JSON-RPC node; its errors are answers too."""
-    refused = refusal_of(caller.target, answer.status)
+    refused = refusal_of(target, answer.status)
     if refused is not None and not _is_rpc_error(answer):
         raise refused
     body = answer.body
     if not body.startswith(b"{") and not body.lstrip().startswith(b"{"):
-        raise BackendFailed(f"{name}: HTTP {answer.status}, not JSON: {body[:60]!r}")
+        raise BackendFailed(f"{target.name}: HTTP {answer.status}, not JSON: {body[:60]!r}")
     if not body.rstrip().endswith(b"}"):
-        raise BackendFailed(f"{name}: an answer cut short")
+        raise BackendFailed(f"{target.name}: an answer cut short")
 
 
 def _is_rpc_error(answer: HttpAnswer) -> bool:

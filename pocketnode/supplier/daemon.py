@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-import aiohttp
 import grpc
 import structlog
 
 from pocketnode import daemon
 from pocketnode.backends.http import open_session
+from pocketnode.backends.lean import Connections
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.daemon import Job
@@ -23,7 +23,7 @@ from pocketnode.supplier.answerer import Offer, SupplierAnswerer
 from pocketnode.supplier.config import SupplierConfig, Tls
 from pocketnode.supplier.keeping import Keeper
 from pocketnode.supplier.metrics import Metrics
-from pocketnode.supplier.offers import make_offers
+from pocketnode.supplier.offers import Clients, make_offers
 from pocketnode.supplier.ports import Clock, Market, Receipts
 from pocketnode.supplier.status import Status
 from pocketnode.transport.server import RelayServer
@@ -70,10 +70,10 @@ class SupplierDaemon:
         self._outside = outside
         self._reread = reread
         self._jobs = jobs or {}
-        self._http: aiohttp.ClientSession = open_session()
+        self._clients = Clients(open_session(), Connections())
         self.answerer = SupplierAnswerer(
             outside.key.address,
-            make_offers(config.services, self._http),
+            make_offers(config.services, self._clients),
             config.policy,
             config.limits,
             outside.market,
@@ -92,7 +92,7 @@ class SupplierDaemon:
 
     async def __aexit__(self, *_: object) -> None:
         await self._admin.close()
-        await self._http.close()
+        await self._clients.close()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a job fails; then finish what is in flight, within `limits.drain_s`."""
@@ -116,6 +116,7 @@ class SupplierDaemon:
             return
         self.answerer.adopt(offers, config.policy)
         self.config = config
+        self._clients.connections.close()
         _log.info("reloaded", services=[service.id for service in config.services])
 
     def _changed_offers(self, config: SupplierConfig) -> dict[bytes, Offer]:
@@ -124,7 +125,7 @@ class SupplierDaemon:
         new = [service for service in config.services if before.get(service.id) != service]
         kept = {service.id for service in config.services} - {service.id for service in new}
         offers = {key: offer for key, offer in self.answerer.offers.items() if offer.spec.id in kept}
-        return {**offers, **make_offers(new, self._http)}
+        return {**offers, **make_offers(new, self._clients)}
 
     async def _serve(self) -> None:
         """Answer relays; at the end drain lanes first, so that their last Receipts still reach the disk."""

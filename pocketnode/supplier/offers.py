@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import aiohttp
 
 from pocketnode.backends.degrade import DegradedBackend
 from pocketnode.backends.http import HttpCaller, Target
 from pocketnode.backends.jsonrpc import JsonRpcBackend
+from pocketnode.backends.lean import Connections, LeanPoster
 from pocketnode.backends.openai import OpenAiBackend
 from pocketnode.backends.plain import PlainBackend
 from pocketnode.backends.pool import Member, Pool
@@ -22,7 +24,20 @@ from pocketnode.supplier.answerer import Offer
 from pocketnode.supplier.config import BackendConfig, BackendTls, Secret, ServiceConfig
 
 
-def make_offers(services: list[ServiceConfig], http: aiohttp.ClientSession) -> dict[bytes, Offer]:
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The daemon's connections to its backends: a general HTTP client, and the lean one of the hot path."""
+
+    http: aiohttp.ClientSession
+    connections: Connections
+
+    async def close(self) -> None:
+        """End all connections."""
+        self.connections.close()
+        await self.http.close()
+
+
+def make_offers(services: list[ServiceConfig], clients: Clients) -> dict[bytes, Offer]:
     """Return what is sold, by 32-byte service id.
 
     Raises
@@ -30,13 +45,13 @@ def make_offers(services: list[ServiceConfig], http: aiohttp.ClientSession) -> d
     ConfigError
         a spec, a secret or a certificate is missing or malformed.
     """
-    return {service_id(service.id): make_offer(service, http) for service in services}
+    return {service_id(service.id): make_offer(service, clients) for service in services}
 
 
-def make_offer(service: ServiceConfig, http: aiohttp.ClientSession) -> Offer:
+def make_offer(service: ServiceConfig, clients: Clients) -> Offer:
     """Return one service with a fresh pool of its backends."""
     spec = spec_of(service)
-    members = [Member(make_backend(backend, spec, http), backend.concurrency) for backend in service.backends]
+    members = [Member(make_backend(backend, spec, clients), backend.concurrency) for backend in service.backends]
     return Offer(spec, Pool(members, service.queue.as_queue()))
 
 
@@ -48,12 +63,13 @@ def spec_of(service: ServiceConfig) -> ServiceSpec:
     return spec
 
 
-def make_backend(config: BackendConfig, spec: ServiceSpec, http: aiohttp.ClientSession) -> Backend:
+def make_backend(config: BackendConfig, spec: ServiceSpec, clients: Clients) -> Backend:
     """Return the backend of the kind that the spec asks for."""
-    caller = HttpCaller(http, target_of(config, spec))
+    target = target_of(config, spec)
+    caller = HttpCaller(clients.http, target)
     backend: Backend
     if spec.kind == "json-rpc":
-        backend = JsonRpcBackend(caller, spec, config.health_method)
+        backend = JsonRpcBackend(LeanPoster(target, clients.connections), spec, config.health_method)
     elif spec.kind == "openai":
         if spec.tokens is None:
             raise ConfigError(f"service {spec.id}: a spec of kind openai needs `tokens`")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
 import pytest
 
 from pocketnode.backends.http import HttpCaller, Target, Timeouts, open_session
+from pocketnode.backends.lean import Connections, LeanPoster
 from pocketnode.protocol.payload import RequestHead, encode_request
 from tests.backends import engines
 
@@ -129,6 +131,21 @@ def caller_to(http: aiohttp.ClientSession) -> CallerTo:
         return HttpCaller(http, Target("node-1", url, timeouts=Timeouts(**times), answer_bytes_most=most))
 
     return make
+
+
+PosterTo = Callable[..., LeanPoster]
+
+
+@pytest.fixture
+async def poster_to() -> AsyncIterator[PosterTo]:
+    connections = Connections()
+
+    def make(url: str, most: int = 1_000_000, tls: ssl.SSLContext | None = None, **times: float) -> LeanPoster:
+        target = Target("node-1", url, timeouts=Timeouts(**times), answer_bytes_most=most, tls=tls)
+        return LeanPoster(target, connections)
+
+    yield make
+    connections.close()
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ async def test_cancelling_a_stream_frees_the_models_slot(real: OpenAiBackend, ll
     answering.cancel()
     begun_s = time.monotonic()
     while await busy_slots(llama_url):
-        assert time.monotonic() - begun_s < 1.0
+        assert time.monotonic() - begun_s < 5.0, "the model goes on"
         await asyncio.sleep(0.005)
     print(f"slot free after {1000 * (time.monotonic() - begun_s):.0f} ms")
 
