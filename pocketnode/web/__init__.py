@@ -1,0 +1,1 @@
+"""The dashboard: measured series, the chain's logs made readable, and the pages that show them."""

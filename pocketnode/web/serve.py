@@ -1,0 +1,164 @@
+"""Serves the dashboard on an admin listener: its files, its series, its live events.
+
+| path | answer |
+|---|---|
+| / and /static/ | the page; holds nothing secret, so it needs no token |
+| POST /api/login | the admin token for a cookie |
+| /api/about | what the daemon is |
+| /api/now | how things stand |
+| /api/events | the same as server-sent events, every two seconds |
+| /api/chart | `?span_s=3600&service=eth&peers=1`: columns for charts |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from pocketnode.errors import BadInput, NotFound, PocketError, Unavailable
+from pocketnode.web import guard
+from pocketnode.web.feed import MONTH_S, Feed
+from pocketnode.web.ports import Source
+
+STATIC: Final = Path(str(files(__package__))) / "static"
+KEEP_ALIVE_S: Final = 15.0
+LOGIN_PAUSE_S: Final = 0.5
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+_STATUS: Final[tuple[tuple[type[PocketError], int], ...]] = ((NotFound, 404), (BadInput, 400), (Unavailable, 503))
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Dashboard:
+    """The dashboard of one daemon. `routes` go into its admin application, `feed.run` among its jobs."""
+
+    def __init__(self, source: Source, feed: Feed, token: str = "", more: Iterable[web.RouteDef] = ()) -> None:
+        self.feed = feed
+        self._source = source
+        self._token = token
+        self._more = list(more)
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """Return every route, guarded by itself."""
+        own = [
+            web.get("/api/about", self._about),
+            web.get("/api/now", self._now),
+            web.get("/api/events", self._events),
+            web.get("/api/chart", self._chart),
+            *self._more,
+        ]
+        guarded = [web.RouteDef(r.method, r.path, self._guarded(r.handler), r.kwargs) for r in own]
+        return [
+            web.get("/", _index),
+            web.get("/static/{path:.+}", _static),
+            web.post("/api/login", self._login),
+            *guarded,
+        ]
+
+    def _guarded(self, handler: Any) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if not guard.admits(request, self._token):
+                return json({"error": "the admin token is needed"}, 401)
+            try:
+                found: web.StreamResponse = await handler(request)
+            except PocketError as error:
+                return json({"error": str(error)}, next((code for kind, code in _STATUS if isinstance(error, kind)), 500))
+            return found
+
+        return answer
+
+    async def _login(self, request: web.Request) -> web.Response:
+        given = (await body_of(request)).get("token", "")
+        if not guard.same(str(given), self._token):
+            await asyncio.sleep(LOGIN_PAUSE_S)
+            return json({"error": "this is not the admin token"}, 401)
+        answer = json({})
+        guard.set_cookie(request, answer, self._token)
+        return answer
+
+    async def _about(self, _: web.Request) -> web.Response:
+        return json(await self._source.about())
+
+    async def _now(self, _: web.Request) -> web.Response:
+        return json(await self.feed.state())
+
+    async def _chart(self, request: web.Request) -> web.Response:
+        query = request.query
+        span_s = number_of(query.get("span_s", "3600"), 60, MONTH_S)
+        return json(await self.feed.chart(span_s, query.get("service"), peers="peers" in query))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"content-type": "text/event-stream", "cache-control": "no-store"})
+        await answer.prepare(request)
+        messages = self.feed.listen()
+        try:
+            async for message in messages:
+                await answer.write(b"data: " + message + b"\n\n")
+        except (ConnectionResetError, asyncio.CancelledError):
+            pass
+        finally:
+            await messages.aclose()
+        return answer
+
+
+def json(value: Any, status: int = 200) -> web.Response:
+    """Return a value as an answer."""
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json", headers=headers)
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """Return a request's JSON object. Other sites can make a browser send forms, but not this content type.
+
+    Raises
+    ------
+    BadInput
+        it is something else.
+    """
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send application/json\n")
+    try:
+        value = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BadInput("a JSON object is wanted")
+    return value
+
+
+def number_of(text: str, least: int, most: int) -> int:
+    """Return a whole number in a query.
+
+    Raises
+    ------
+    BadInput
+        it is none, or out of range.
+    """
+    if not text.isdigit() or not least <= int(text) <= most:
+        raise BadInput(f"{text!r} is not a number from {least} to {most}")
+    return int(text)
+
+
+async def _index(_: web.Request) -> web.StreamResponse:
+    return web.FileResponse(STATIC / "index.html", headers=_HEADERS)
+
+
+async def _static(request: web.Request) -> web.StreamResponse:
+    path = (STATIC / request.match_info["path"]).resolve()
+    if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
+        raise web.HTTPNotFound
+    return web.FileResponse(path, headers=_HEADERS)

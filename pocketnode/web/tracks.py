@@ -1,0 +1,116 @@
+"""Series of what a meter counted: the last hour in memory, coarser spans on the way to the store."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pocketnode.web.meter import Key, Sums
+
+WORTH_PER_AMOUNT: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One key in one span: counts, spend in base units, and latencies in milliseconds (None where nothing was good)."""
+
+    relays: int
+    good: int
+    units: int
+    amount: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+COLUMNS: Final = tuple(Row.__slots__)
+Spans = Iterable[tuple[int, Mapping[Key, Row]]]
+
+
+def row_of(sums: Sums) -> Row:
+    """Return what is kept of a span."""
+    return Row(
+        sums.relays,
+        sums.good,
+        sums.units,
+        sums.worth / WORTH_PER_AMOUNT,
+        sums.quantile_ms(0.5),
+        sums.quantile_ms(0.95),
+        sums.quantile_ms(0.99),
+    )
+
+
+@dataclass
+class Track:
+    """The last `keep` spans of `step_s` seconds each.
+
+    Parameters
+    ----------
+    keys : which keys are kept.
+    closed : called with the start and the sums of each span that is over.
+    """
+
+    step_s: int
+    keep: int
+    keys: Callable[[Key], bool] = lambda _: True
+    closed: Callable[[int, Mapping[Key, Sums]], None] = lambda _start_s, _sums: None
+    _start_s: int = 0
+    _sums: dict[Key, Sums] = field(default_factory=dict)
+    _spans: deque[tuple[int, dict[Key, Row]]] = field(default_factory=deque)
+
+    def add(self, now_s: float, counted: Mapping[Key, Sums]) -> None:
+        """Add what was counted just now; a span that is over is closed first."""
+        start_s = int(now_s) // self.step_s * self.step_s
+        if start_s != self._start_s:
+            self.close()
+            self._start_s = start_s
+        for key, sums in counted.items():
+            if self.keys(key):
+                self._sums.setdefault(key, Sums()).merge(sums)
+
+    def close(self) -> None:
+        """End the span that runs."""
+        if self._start_s:
+            self._spans.append((self._start_s, {key: row_of(sums) for key, sums in self._sums.items()}))
+            if len(self._spans) > self.keep:
+                self._spans.popleft()
+            self.closed(self._start_s, self._sums)
+        self._sums = {}
+
+    @property
+    def newest(self) -> tuple[int, Mapping[Key, Row]] | None:
+        """The last span that is over."""
+        return self._spans[-1] if self._spans else None
+
+    @property
+    def spans(self) -> Spans:
+        """All spans that are over, the oldest first."""
+        return list(self._spans)
+
+
+def series(spans: Spans, step_s: int, wanted: Callable[[Key], str | None]) -> dict[str, Any]:
+    """Return spans as columns for a chart.
+
+    Parameters
+    ----------
+    wanted : the name of a key's series; None to leave it out.
+    """
+    spans = list(spans)
+    found: dict[str, dict[str, list[Any]]] = {}
+    for place, (_, rows) in enumerate(spans):
+        for key, row in rows.items():
+            name = wanted(key)
+            if name is None:
+                continue
+            columns = found.get(name)
+            if columns is None:
+                columns = found[name] = {column: _empty(column, len(spans)) for column in COLUMNS}
+            for column in COLUMNS:
+                columns[column][place] = getattr(row, column)
+    return {"step_s": step_s, "t": [start_s for start_s, _ in spans], "series": found}
+
+
+def _empty(column: str, size: int) -> list[Any]:
+    return [None if column.endswith("_ms") else 0] * size
