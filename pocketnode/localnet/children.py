@@ -56,7 +56,7 @@ class Children:
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, (_, process) in self._running.items()}
 
-    async def start(self, child: Child, timeout_s: float = 15.0) -> None:
+    async def start(self, child: Child, timeout_s: float = 60.0) -> None:
         """Start `child` and return when it is ready.
 
         Raises
@@ -78,11 +78,16 @@ class Children:
         self._running[child.name] = (child, process)
         deadline_s = time.monotonic() + timeout_s
         while not await child.ready():
-            if process.returncode is not None:
-                raise ChildFailed(child.name, f"exited with {process.returncode}", child.log)
+            self._check_alive()
             if time.monotonic() > deadline_s:
                 raise ChildFailed(child.name, f"was not ready after {timeout_s:.0f} s", child.log)
             await asyncio.sleep(0.05)
+
+    def _check_alive(self) -> None:
+        """Raise ChildFailed if any child has ended: what waits for one may well wait because of another."""
+        for child, process in self._running.values():
+            if process.returncode is not None:
+                raise ChildFailed(child.name, f"exited with {process.returncode}", child.log)
 
     async def watch(self) -> None:
         """Wait until a child ends, which none should.
