@@ -239,23 +239,13 @@ class Journal:
 
     def retry(self, intent: Intent) -> Entry:
         """Put a failed or expired intent on the queue again, with new data and deadline."""
+        ended = self._change(intent.key).where(intents.c.stage.in_((Stage.FAILED, Stage.EXPIRED)))
+        anew: dict[str, Any] = dict.fromkeys(("nonce", "error", "mined", "block", "block_hash"))
+        anew |= {"target": intent.target, "data": intent.data, "value": intent.value, "deadline": intent.deadline}
         with transaction(self._engine) as tx:
-            tx.execute(delete(attempts).where(attempts.c.sender == self._sender, attempts.c.key == intent.key))
-            failed = self._change(intent.key).where(intents.c.stage.in_((Stage.FAILED, Stage.EXPIRED)))
-            tx.execute(
-                failed.values(
-                    stage=Stage.QUEUED,
-                    nonce=None,
-                    error=None,
-                    mined=None,
-                    block=None,
-                    block_hash=None,
-                    target=intent.target,
-                    data=intent.data,
-                    value=intent.value,
-                    deadline=intent.deadline,
-                )
-            )
+            if tx.execute(ended.values(stage=Stage.QUEUED, **anew)).rowcount:
+                old = attempts.c.sender == self._sender, attempts.c.key == intent.key
+                tx.execute(delete(attempts).where(*old))
         return self.add(intent)
 
     def prune(self, before: int) -> None:
