@@ -72,7 +72,7 @@ class Function:
         self.name: str = abi["name"]
         self.inputs = [_type(i) for i in abi["inputs"]]
         self.outputs = [_type(o) for o in abi["outputs"]]
-        self._parts = abi["outputs"]
+        self._parts, self._arguments = abi["outputs"], abi["inputs"]
         self.selector = keccak(f"{self.name}({','.join(self.inputs)})".encode())[:4]
 
     def call_data(self, *args: Any) -> bytes:
@@ -87,6 +87,20 @@ class Function:
             return self.selector + encode(self.inputs, args)
         except (EncodingError, TypeError, ValueError) as error:
             raise BadInput(f"{self.name}: {error}") from error
+
+    def arguments(self, data: bytes) -> tuple[Any, ...]:
+        """Return the arguments in the bytes of a call.
+
+        Raises
+        ------
+        Unavailable
+            the bytes are not a call of this function.
+        """
+        try:
+            values = decode(self.inputs, data[4:])
+        except (DecodingError, OverflowError, ValueError) as error:
+            raise Unavailable(f"{self.name}: {len(data)} bytes are not a call of it: {error}") from error
+        return tuple(_plain(part, value) for part, value in zip(self._arguments, values, strict=True))
 
     def result(self, data: bytes) -> tuple[Any, ...]:
         """Return what a call returned: structs as tuples in their order, addresses as 20 bytes.

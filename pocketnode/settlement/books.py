@@ -1,0 +1,213 @@
+"""The books of a settled session, read from the chain alone: who did what, how well, who got what, does it balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pocketnode.chain.client import Rpc
+from pocketnode.chain.contracts import Log, contract
+from pocketnode.chain.events import (
+    Claimed,
+    Collected,
+    GatewayFaulted,
+    SettlementEvent,
+    Stated,
+    Withdrawn,
+    read_logs,
+    typed,
+)
+from pocketnode.chain.market import Market
+from pocketnode.chain.reader import hex_bytes
+from pocketnode.errors import NotFound
+from pocketnode.protocol.session import payable_from, pot_id, session_id
+from pocketnode.protocol.statement import Demand, divide
+
+
+@dataclass(frozen=True, slots=True)
+class BookLine:
+    """One supplier of a pot. Amounts are base units; `quality` is 1/10,000, 0 where no statement names it.
+
+    Parameters
+    ----------
+    pay : what it gets for its work; `compensation` comes from the gateway's bond besides.
+    withdrawn : what was sent to its payout addresses; None while it has not been.
+    """
+
+    rank: int
+    registration: int
+    operator: bytes
+    units: int
+    quality: int
+    stated: int
+    claimed: int
+    pay: int
+    compensation: int
+    withdrawn: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One pot. `final` once nothing can change any more; `collected` once the fee was paid out."""
+
+    pot: bytes
+    application: bytes
+    service: bytes
+    number: int
+    gateway: bytes
+    final: bool
+    stated: bool
+    debit: int
+    fee: int
+    collected: int | None
+    lines: tuple[BookLine, ...]
+    agrees: bool
+
+    @property
+    def balances(self) -> bool:
+        """Whether pay and fee sum to the debit exactly, what was sent is what was owed, and Python pays the same."""
+        sent = all(line.withdrawn in (None, line.pay + line.compensation) for line in self.lines)
+        collected = self.collected in (None, self.fee)
+        return self.agrees and sent and collected and sum(line.pay for line in self.lines) + self.fee == self.debit
+
+
+@dataclass(frozen=True, slots=True)
+class PotFacts:
+    """All events of one pot, and what its id is the hash of."""
+
+    application: bytes
+    service: bytes
+    number: int
+    gateway: bytes
+    stated: Stated | None
+    claims: tuple[Claimed, ...]
+    faults: tuple[GatewayFaulted, ...]
+    withdrawals: tuple[Withdrawn, ...]
+    collected: Collected | None
+
+    @property
+    def id(self) -> bytes:
+        """The pot's id (rule 5.1)."""
+        return pot_id(session_id(self.application, self.service, self.number), self.gateway)
+
+
+async def pots_on_chain(market: Market, since: int | None = None) -> list[PotFacts]:
+    """Return every pot that anything happened to since a block (the deployment's by default), oldest session first.
+
+    Raises
+    ------
+    Unavailable
+        no node answers.
+    """
+    deployment = market.deployment
+    first = deployment.block if since is None else since
+    logs = await read_logs(market.reader.rpc, deployment.contracts.settlement, first, market.head)
+    by_pot: dict[bytes, list[SettlementEvent]] = {}
+    origins: dict[bytes, Log] = {}
+    for log in logs:
+        event = typed(log)
+        if event is None or not hasattr(event, "pot"):
+            continue
+        by_pot.setdefault(event.pot, []).append(event)
+        if isinstance(event, Stated | Claimed):
+            origins.setdefault(event.pot, log)
+    found = [await _facts(market.reader.rpc, origins[pot], by_pot[pot]) for pot in by_pot if pot in origins]
+    return sorted((facts for facts in found if facts is not None), key=lambda facts: (facts.number, facts.id))
+
+
+async def book_of(market: Market, facts: PotFacts) -> Book:
+    """Return the book of a pot.
+
+    Raises
+    ------
+    Unavailable
+        no node answers, or the seed of the session is no longer known.
+    """
+    session = await market.session(facts.application, facts.service, facts.number)
+    params = await market.params(facts.number)
+    reference = (
+        (facts.application, facts.service, facts.number, facts.gateway),
+        facts.stated.priced if facts.stated else b"",
+    )
+    pays, fee = await market.reader.call("Settlement", "payOf", reference)
+    (pot,) = await market.reader.call("Settlement", "potOf", facts.id)
+    debit = pot[1]
+    entries = {entry.rank: entry for entry in facts.stated.entries} if facts.stated else {}
+    claims = {claim.rank: claim for claim in facts.claims}
+    compensation = {fault.registration: 0 for fault in facts.faults}
+    for fault in facts.faults:
+        compensation[fault.registration] += fault.amount
+    withdrawn = {w.rank: w.amount for w in facts.withdrawals}
+    lines: list[BookLine] = []
+    demands: list[Demand] = []
+    for rank, supplier in enumerate(session.suppliers):
+        entry, claim = entries.get(rank), claims.get(rank)
+        stated, claimed = entry.amount if entry else 0, claim.amount if claim else 0
+        demands.append(Demand(stated, entry.quality if entry else 0, max(0, claimed - stated)))
+        lines.append(
+            BookLine(
+                rank,
+                supplier.registration,
+                supplier.operator,
+                max(entry.units if entry else 0, claim.units if claim else 0),
+                entry.quality if entry else 0,
+                stated,
+                claimed,
+                pays[rank],
+                compensation.get(supplier.registration, 0),
+                withdrawn.get(rank),
+            )
+        )
+    ours = divide(demands, debit, len(session.suppliers), params)
+    agrees = ours.pay == tuple(pays) and ours.fee == fee and ours.debit == debit
+    collected = facts.collected.owner_amount + facts.collected.treasury_amount if facts.collected else None
+    return Book(
+        facts.id,
+        facts.application,
+        facts.service,
+        facts.number,
+        facts.gateway,
+        market.head >= payable_from(facts.number, params),
+        facts.stated is not None,
+        debit,
+        fee,
+        collected,
+        tuple(lines),
+        agrees,
+    )
+
+
+async def books(market: Market, since: int | None = None) -> list[Book]:
+    """Return the books of all pots on chain, the oldest session first."""
+    return [await book_of(market, facts) for facts in await pots_on_chain(market, since)]
+
+
+async def _facts(rpc: Rpc, origin: Log, happened: Iterable[SettlementEvent]) -> PotFacts | None:
+    key = await _key_of(rpc, origin)
+    if key is None:
+        return None
+    all_events = list(happened)
+    return PotFacts(
+        *key,
+        next((e for e in all_events if isinstance(e, Stated)), None),
+        tuple(e for e in all_events if isinstance(e, Claimed)),
+        tuple(e for e in all_events if isinstance(e, GatewayFaulted)),
+        tuple(e for e in all_events if isinstance(e, Withdrawn)),
+        next((e for e in all_events if isinstance(e, Collected)), None),
+    )
+
+
+async def _key_of(rpc: Rpc, origin: Log) -> tuple[bytes, bytes, int, bytes] | None:
+    """Return application, service, number and gateway of a pot: from its statement, or from the claim's call data."""
+    event = typed(origin)
+    if isinstance(event, Stated):
+        return event.application, event.service, event.session, event.gateway
+    transaction = await rpc.ask("eth_getTransactionByHash", "0x" + origin.transaction.hex())
+    if transaction is None:
+        raise NotFound(f"the chain node does not know transaction 0x{origin.transaction.hex()}")
+    claim = contract("Settlement").functions["claim"]
+    data = hex_bytes(transaction["input"])
+    if data[:4] != claim.selector:
+        return None  # claimed through another contract: its arguments are not ours to guess
+    application, service, number, gateway = claim.arguments(data)[0]
+    return application, service, number, gateway
