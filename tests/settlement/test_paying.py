@@ -1,0 +1,137 @@
+"""A session is stated, compared, claimed, withdrawn and collected on a real chain, and balances to the base unit."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from pocketnode.chain.client import Rpc
+from pocketnode.chain.operations import token_balance
+from pocketnode.protocol.quality import Verdict
+from pocketnode.protocol.types import Session
+from pocketnode.settlement.books import Book, books
+from pocketnode.store.pots import PotStage
+from tests.anvil import mine_to
+from tests.settlement.market import (
+    GATEWAY,
+    PRICE,
+    SUPPLIERS,
+    Party,
+    Stage,
+    party,
+    payout_of,
+    receipt,
+    record,
+    set_up,
+)
+
+GOOD, SLOW, IDLE = SUPPLIERS
+
+
+async def open_all(stage: Stage, folder: Path, stack: AsyncExitStack) -> tuple[Party, list[Party]]:
+    """Return the gateway and the suppliers, running."""
+    gateway = await stack.enter_async_context(party(stage, GATEWAY, folder / "gateway"))
+    suppliers = [
+        await stack.enter_async_context(party(stage, key, folder / f"supplier{number}"))
+        for number, key in enumerate(SUPPLIERS)
+    ]
+    return gateway, suppliers
+
+
+async def serve(stage: Stage, gateway: Party, suppliers: list[Party]) -> Session:
+    """Let two suppliers serve 40 relays of 100 units each, the second one badly."""
+    session = await gateway.session(stage)
+    records = gateway.session_records
+    for _ in range(40):
+        records.append(session, record(session, GOOD, 100))
+        records.append(session, record(session, SLOW, 100, Verdict.GOOD, ms=900))
+    for supplier in suppliers[:2]:
+        supplier.receipts.keep([receipt(stage, session, supplier.key, 4_000)])
+    return session
+
+
+async def end_of_statements(stage: Stage, session: Session) -> int:
+    return session.end + stage.deployment.windows.statement
+
+
+async def go_to(stage: Stage, block: int, *parties: Party) -> None:
+    """Mine to a block and wait until everyone knows."""
+    await mine_to(stage.rpc, block)
+    for one in parties:
+        await asyncio.wait_for(one.market.wait_block(block), 5)
+        await asyncio.wait_for(one.follower.wait(block), 5)
+
+
+async def pay(stage: Stage, session: Session, gateway: Party, suppliers: list[Party]) -> Book:
+    """Take a stated or unstated session through claims, withdrawals and collection, and return its book."""
+    statements = session.end + stage.deployment.windows.statement
+    await go_to(stage, statements + 1, gateway, *suppliers)
+    for supplier in suppliers:
+        claiming = supplier.claiming()
+        await claiming.note_pots()
+        for pot in supplier.pots.all([PotStage.OPEN]):
+            await asyncio.wait_for(claiming.compare(pot), 5)
+    await go_to(stage, statements + stage.deployment.windows.claim + 1, gateway, *suppliers)
+    for supplier in suppliers:
+        await asyncio.wait_for(supplier.withdrawing().withdraw(), 5)
+    await asyncio.wait_for(gateway.collecting().collect(), 5)
+    await asyncio.wait_for(gateway.market.heads.refresh(), 5)
+    (book,) = await books(gateway.market)
+    return book
+
+
+async def test_quality_is_paid_for_and_the_books_balance(rpc: Rpc, tmp_path: Path) -> None:
+    stage = await set_up(rpc)
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        await go_to(stage, session.end + 2, gateway)
+        (pot,) = gateway.pots.all()
+        assert await gateway.stating().state(pot) is PotStage.STATED
+        book = await pay(stage, session, gateway, suppliers)
+        assert book.balances
+        assert book.final
+        assert book.debit == 2 * 4_000 * PRICE // 1_000_000
+        by_operator = {line.operator: line for line in book.lines}
+        good, slow, idle = (by_operator[key.address] for key in SUPPLIERS)
+        assert good.units == slow.units == 4_000
+        assert good.quality > slow.quality
+        assert good.pay > slow.pay > 0 == idle.pay
+        assert [s.pots.all()[0].stage for s in suppliers[:2]] == [PotStage.PAID] * 2
+        for key, line in ((GOOD, good), (SLOW, slow)):
+            assert await token_balance(gateway.market.reader, payout_of(key)) == line.pay == line.withdrawn
+
+
+async def test_a_supplier_whose_statement_is_withheld_loses_nothing(rpc: Rpc, tmp_path: Path) -> None:
+    stage = await set_up(rpc)
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        suppliers[0].receipts.keep([receipt(stage, session, GOOD, total=50, hold=30, units=20, lane=2)])
+        await go_to(stage, session.end + 2, gateway)
+        (pot,) = gateway.pots.all()
+        assert await gateway.stating(withhold=True).state(pot) is PotStage.EMPTY
+        book = await pay(stage, session, gateway, suppliers)
+        assert book.balances
+        assert not book.stated
+        line = next(line for line in book.lines if line.operator == GOOD.address)
+        assert line.claimed == 4_070 * PRICE // 1_000_000
+        assert line.pay == line.withdrawn == line.claimed * 98 // 100
+
+
+async def test_a_short_statement_is_claimed_on_top(rpc: Rpc, tmp_path: Path) -> None:
+    stage = await set_up(rpc, bond=1_000_000)
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        suppliers[0].receipts.keep([receipt(stage, session, GOOD, total=9_000)])
+        await go_to(stage, session.end + 2, gateway)
+        (pot,) = gateway.pots.all()
+        await gateway.stating().state(pot)
+        book = await pay(stage, session, gateway, suppliers)
+        assert book.balances
+        line = next(line for line in book.lines if line.operator == GOOD.address)
+        assert (line.stated, line.claimed) == (20_000, 45_000)
+        assert line.compensation == 25_000  # rule 5.15: the bond pays what the statement hid once more
+        assert line.withdrawn == line.pay + 25_000
