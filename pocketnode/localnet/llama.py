@@ -15,7 +15,7 @@ import click
 @click.option("--port", type=int, default=0, show_default=True, help="0 lets the system choose.")
 @click.option("--slots", type=int, default=4, show_default=True, help="Requests answered at the same time.")
 @click.option("--context", type=int, default=2048, show_default=True, help="Tokens of context for each slot.")
-@click.option("--threads", type=int, default=2, show_default=True)
+@click.option("--threads", type=int, default=1, show_default=True, help="Cores that compute; more wait for each other.")
 def serve(model: Path, alias: str, port: int, slots: int, context: int, threads: int) -> None:
     """Serve a GGUF model on 127.0.0.1."""
     stop = threading.Event()
@@ -30,7 +30,9 @@ def serve(model: Path, alias: str, port: int, slots: int, context: int, threads:
     params.port = port
     params.n_parallel = slots
     params.n_ctx = context * slots
-    params.cpuparams.n_threads = threads
+    # On a machine of two cores that the daemons share, a second thread mostly spins, waiting for the first.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cpuparams.poll = params.cpuparams_batch.poll = 0
     params.warmup = False
     # A prompt computed anew and one taken from the cache differ in the last bits: the same question at temperature 0
     # must have the same answer.
