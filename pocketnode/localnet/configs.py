@@ -57,8 +57,7 @@ def gateway(layout: Layout, plan: Plan) -> dict[str, Any]:
 def supplier(layout: Layout, plan: Plan, name: str) -> dict[str, Any]:
     backends: dict[str, dict[str, Any]] = {
         ETH: {"url": plan.url(CHAIN), "name": "anvil"},
-        # The three suppliers share one LLM server: a slot of it each, and one to spare.
-        SMOLLM2: {"url": plan.url(LLM), "name": "llama.cpp", "concurrency": 2},
+        SMOLLM2: {"url": plan.url(LLM), "name": "llama.cpp", "concurrency": 4},
     }
     if name == plan.options.degraded:
         for backend in backends.values():
@@ -75,9 +74,9 @@ def supplier(layout: Layout, plan: Plan, name: str) -> dict[str, Any]:
         "admin": {"listen": f"{HOST}:{plan.ports[f'{name}-admin']}", "token_file": str(layout.admin_token)},
         "store": _store_url(layout, name),
         "services": [
-            {"id": service, "price": PRICES[service], "backends": [backend]} for service, backend in backends.items()
+            {"id": service, "price": PRICES[service], "backends": [backend], "queue": {"wait_s": 30}}
+            for service, backend in backends.items()
         ],
-        "settlement": {"every_s": 1},
         "limits": {"drain_s": 1},
     }
 

@@ -99,7 +99,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for name in plan.SUPPLIERS:
                 group.create_task(self._children.start(processes.supplier(self._layout, network, name)))
-            group.create_task(self._children.start(processes.gateway(self._layout, network)))
+        await self._children.start(processes.gateway(self._layout, network))
 
     async def _timed(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         started = time.monotonic()

@@ -75,8 +75,8 @@ def test_no_child_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     program = f"""
 import asyncio, sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_children import STUBBORN, child
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.localnet.test_children import STUBBORN, child
 from pocketnode.localnet.children import Children
 
 async def main():

@@ -1,63 +1,44 @@
-"""Payouts: what the logs of a pot come to, and what people are shown of it."""
+"""Payouts: when a session counts as settled, and what people are shown of it."""
 
-import struct
 from io import StringIO
 
 from rich.console import Console
 
-from pocketnode.chain.events import Claimed, Collected, GatewayFaulted, SettlementEvent, Stated, Withdrawn
-from pocketnode.localnet.payouts import SessionPay, SupplierPay, group, table
+from pocketnode.localnet.payouts import SessionPay, SupplierPay, is_settled, session_pay, table
 from pocketnode.localnet.view import Line, Screen, draw, take_sessions, take_status
+from pocketnode.settlement.books import Book, BookLine
 
-POT, OTHER = b"\x01" * 32, b"\x02" * 32
-WHO = b"\x0a" * 20
-
-
-def priced(*ranks: int) -> bytes:
-    return b"".join(struct.pack(">IB12sHQ", rank, rank, (100).to_bytes(12, "big"), 9_000, 50) for rank in ranks)
+NAMES = {b"\x0a" * 20: "supplier-1", b"\x0b" * 20: "supplier-2"}
 
 
-def stated(*ranks: int) -> Stated:
-    return Stated(POT, WHO, WHO, b"eth".ljust(32, b"\0"), 3, 100 * len(ranks), b"\0" * 32, priced(*ranks), block=60)
+def line(rank: int, units: int, withdrawn: int | None, stated: int = 100, claimed: int = 0) -> BookLine:
+    return BookLine(rank, rank + 7, bytes((10 + rank,)) * 20, units, 9_000, stated, claimed, 98, 0, withdrawn)
 
 
-def claimed(rank: int, taken: int = 40) -> Claimed:
-    return Claimed(POT, rank, WHO, rank, 20, 40, taken, block=66)
+def book(*lines: BookLine, final: bool = True) -> Book:
+    service = b"eth".ljust(32, b"\0")
+    return Book(b"\x01" * 32, b"\x02" * 20, service, 3, b"\x03" * 20, final, True, 200, 4, None, lines, agrees=True)
 
 
-def withdrawn(rank: int, amount: int = 98) -> Withdrawn:
-    return Withdrawn(POT, rank, rank, amount, block=80)
+def test_a_session_is_settled_once_it_is_final_and_everyone_has_been_sent_the_pay() -> None:
+    assert is_settled(book(line(0, 50, 98), line(1, 50, 98)))
+    assert not is_settled(book(line(0, 50, 98), line(1, 50, None)))
+    assert not is_settled(book(line(0, 50, 98), line(1, 50, 98), final=False))
 
 
-def test_a_pot_is_settled_once_everyone_it_owes_has_been_paid() -> None:
-    events: list[SettlementEvent] = [stated(0, 2), claimed(1)]
-    assert not group(events)[POT].settled
-    events += [withdrawn(0), withdrawn(2)]
-    assert not group(events)[POT].settled
-    assert group([*events, withdrawn(1)])[POT].settled
-
-
-def test_a_pot_without_statement_is_settled_by_its_claims() -> None:
-    pot = group([claimed(1), withdrawn(1)])[POT]
-    assert pot.settled
-    assert pot.stated is None
-
-
-def test_the_debit_is_all_that_statement_and_claims_took() -> None:
-    assert group([stated(0, 1), claimed(1, taken=40), claimed(1, taken=5)])[POT].debit == 245
-
-
-def test_pots_are_kept_apart() -> None:
-    pots = group([stated(0), Collected(OTHER, b"", WHO, 1, 1, 9), GatewayFaulted(POT, 0, WHO, 5, 7, 70)])
-    assert pots[OTHER].collected
-    assert pots[POT].collected is None
-    assert pots[POT].faults[0].amount == 7
+def test_a_session_names_who_served_in_it() -> None:
+    session = session_pay(book(line(0, 50, 98), line(1, 50, 98, stated=0, claimed=100), line(2, 0, None)), NAMES)
+    assert [supplier.supplier for supplier in session.suppliers] == ["supplier-1", "supplier-2"]
+    assert [supplier.quality for supplier in session.suppliers] == [0.9, None]
+    assert [supplier.claimed for supplier in session.suppliers] == [False, True]
+    assert [supplier.amount for supplier in session.suppliers] == [100, 100]
+    assert (session.service, session.session, session.debit, session.fee) == ("eth", 3, 200, 4)
 
 
 def a_session(balanced: bool = True) -> SessionPay:
-    one = SupplierPay("supplier-1", 1, 50, 1.0, 2_000_000, 100, 99, 0, False, 80)
-    two = SupplierPay("supplier-3", 3, 50, None, 2_000_000, 100, 97, 0, True, 80)
-    return SessionPay(3, "eth", True, 200, 4, True, balanced, [one, two])
+    one = SupplierPay("supplier-1", 1, 50, 1.0, 100, 99, 0, False)
+    two = SupplierPay("supplier-3", 3, 50, None, 100, 97, 0, True)
+    return SessionPay(3, "eth", True, 200, 4, balanced, [one, two])
 
 
 def test_a_table_has_everyone_the_fee_and_the_debit() -> None:
@@ -84,11 +65,16 @@ def test_the_view_shows_what_a_supplier_says_of_itself() -> None:
         {"session": 8, "acknowledged_units": 20, "unacknowledged_units": 3},
         {"session": 8, "acknowledged_units": 4, "unacknowledged_units": 0},
     ]
-    line = Line("supplier-1")
-    take_status(line, {"services": [{"backends": backends}], "sessions": sessions})
-    assert (line.relays, line.failures, line.units_now, round(line.latency_ms)) == (40, 1, 27, 110)
+    shown_line = Line("supplier-1")
+    take_status(shown_line, {"services": [{"backends": backends}], "sessions": sessions})
+    assert (shown_line.relays, shown_line.failures, shown_line.units_now, round(shown_line.latency_ms)) == (
+        40,
+        1,
+        27,
+        110,
+    )
     console = Console(width=100, record=True, file=StringIO())
-    console.print(draw(Screen(session=8, blocks_left=5, lines={"supplier-1": line})))
+    console.print(draw(Screen(session=8, blocks_left=5, lines={"supplier-1": shown_line})))
     shown = console.export_text()
     assert "session 8" in shown
     assert "110 ms" in shown
