@@ -120,7 +120,7 @@ class ActiveSession:
         self.purse = Purse(grant.cap)
         self.seats = {s.operator: Seat(s) for s in session.suppliers}
         self.retiring = False  # a newer session takes the requests
-        self.closing = False  # its lanes end: what breaks now is nobody's fault
+        self.closing = False  # it is stated: nothing is recorded or paid for in it any more
         self._scores = scores
         self._rules = rules
         self._rankings: dict[str, tuple[float, Ranking]] = {}
@@ -137,6 +137,10 @@ class ActiveSession:
         """Return how many relays a supplier has in flight."""
         lane = self.seats[operator].lane
         return lane.in_flight if lane is not None else 0
+
+    def in_flight(self) -> int:
+        """Return how many relays all suppliers have in flight."""
+        return sum(self.load(operator) for operator in self.seats)
 
     def ranking(self, kind: str, now_s: float) -> Ranking:
         """Return the suppliers in tiers for a class of relays, at most `RANKING_AGE_S` old."""
@@ -180,5 +184,6 @@ class ActiveSession:
             tries=score.tries,
             latency_ms=score.latency_ms,
             traffic=score.traffic,
-            usable=seat.open() and seat.rest_until_s <= now_s,
+            usable=seat.open(),
+            resting=seat.rest_until_s > now_s,
         )

@@ -49,12 +49,12 @@ class Attempt:
     """
 
     __slots__ = (
-        "_active",
         "_kind",
         "_metrics",
         "_records",
         "_reserved",
         "_started_s",
+        "active",
         "ended",
         "first_s",
         "reply",
@@ -70,7 +70,7 @@ class Attempt:
         self.ended: Ended | None = None
         self.units = 0
         self.first_s = 0.0
-        self._active = active
+        self.active = active
         self._kind = kind
         self._records = records
         self._metrics = metrics
@@ -79,7 +79,7 @@ class Attempt:
 
     def reserve(self) -> bool:
         """Set aside what it may cost; False where the grant does not reach."""
-        return self._active.purse.reserve(self._reserved)
+        return self.active.purse.reserve(self._reserved)
 
     async def begin(self, head: bytes, body: bytes, hold: int, most: int) -> bytes | None:
         """Ask, and return the first part of the answer's body; None for an empty one."""
@@ -99,34 +99,38 @@ class Attempt:
     def settle(self, verdict: Verdict) -> None:
         """Write the record; pay for the answer if it is worth it."""
         done_s = time.perf_counter() - self._started_s
-        reply = self.reply
-        ended = reply.ended if reply is not None else None
-        self.ended = ended
-        if ended is not None and reply is not None and verdict in _PAID:
-            self.units = reply.accept()
-        first_ms = min(MS_MOST, int((self.first_s or done_s) * 1000))
-        done_ms = min(MS_MOST, int(done_s * 1000))
-        receipt, response = (ended.receipt, ended.response) if ended is not None else (ZERO32, ZERO32)
-        record = RelayRecord(receipt, response, self.seat.supplier.index, self.units, first_ms, done_ms, verdict)
-        active = self._active
+        ended = self.ended = self.reply.ended if self.reply is not None else None
+        active, paid = self.active, ended is not None and verdict in _PAID
+        if paid and ended is not None:
+            self.units = ended.signed.response.units
         active.purse.settle(self._reserved, self.units * self.seat.supplier.price)
+        first_s = self.first_s or done_s
+        self._metrics.attempted(active.service.name, verdict, first_s, done_s)
+        active.score(self.seat, self._kind, verdict, first_s * 1000, time.time())
+        if active.closing:
+            return  # the session is stated: the supplier claims this answer with its own Response
+        if paid and self.reply is not None:
+            self.reply.accept()
+        record = self._record(verdict, first_s, done_s)
         self._records.append(active.session, record)
         self.seat.count(record, active.service.slo)
-        self._metrics.attempted(active.service.name, verdict, self.first_s, done_s)
-        active.score(self.seat, self._kind, verdict, (self.first_s or done_s) * 1000, time.time())
+
+    def _record(self, verdict: Verdict, first_s: float, done_s: float) -> RelayRecord:
+        ended = self.ended
+        receipt, response = (ended.receipt, ended.response) if ended is not None else (ZERO32, ZERO32)
+        first_ms, done_ms = min(MS_MOST, int(first_s * 1000)), min(MS_MOST, int(done_s * 1000))
+        return RelayRecord(receipt, response, self.seat.supplier.index, self.units, first_ms, done_ms, verdict)
 
     def failed(self, error: BaseException) -> Verdict:
         """Settle an attempt that ended in `error`, and let the supplier rest where that helps."""
-        verdict = blame(error, self.waited_s, self._active.service.spec.timeout_s)
-        if self._active.closing:
-            verdict = Verdict.NOBODY
+        verdict = blame(error, self.waited_s, self.active.service.spec.timeout_s)
         self.settle(verdict)
         rest_s = REST_AFTER_FAULT_S if verdict is Verdict.FAULT else 0.0
         if isinstance(error, RelayFailed) and error.fault.kind is not FaultClass.BACKEND:
             rest_s = error.fault.retry_after_ms / 1000
         if rest_s:
             self.seat.rest_until_s = max(self.seat.rest_until_s, time.time() + rest_s)
-            self._active.forget_ranking()
+            self.active.forget_ranking()
         return verdict
 
     async def cancel(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -13,7 +14,6 @@ from aiohttp import web
 from pocketnode.errors import PocketError
 from pocketnode.gateway import trust
 from pocketnode.gateway.access import Holder, Reservation
-from pocketnode.gateway.active import ActiveSession
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
 from pocketnode.gateway.ledger import Ledger
@@ -42,7 +42,6 @@ class Call:
     service: Service
     tokens: Tokens
     holder: Holder
-    active: ActiveSession
     request_id: str
     whole_proof: bool
 
@@ -112,9 +111,8 @@ class OpenAiApi:
         if model != asked.model:
             body = with_model(body, model)
         asked = read_request(path, body, tokens.context)
-        active = self._sessions.active(service, holder.application)
         whole_proof = request.headers.get(WANTS_PROOF) is not None
-        return Call(path, body, asked, service, tokens, holder, active, request_id, whole_proof)
+        return Call(path, body, asked, service, tokens, holder, request_id, whole_proof)
 
     def _route(self, name: str) -> tuple[Service, str]:
         """Return the service and model that answer a name: itself or its alias, else the first fall-back served."""
@@ -136,7 +134,8 @@ class OpenAiApi:
             used.prompt, used.output = counts(usage)
             return judgement
 
-        order = Order(call.active, call.asked.model, head, call.body, hold, most, check)
+        current = partial(self._sessions.active, call.service, call.holder.application)
+        order = Order(current, call.asked.model, head, call.body, hold, most, check)
         try:
             if call.asked.stream:
                 return await self._stream(request, call, order, used)
@@ -152,7 +151,7 @@ class OpenAiApi:
         if status >= 400 and not body.lstrip().startswith(b"{"):
             raise Refused(INTERNAL, f"the backend answered with HTTP {status}")
         used.book(answer.attempt.units, answer.attempt.seat.supplier.price)
-        headers = {REQUEST_ID: call.request_id, **trust.headers_of(call.active.session_hex, answer.attempt)}
+        headers = {REQUEST_ID: call.request_id, **trust.headers_of(answer.attempt)}
         headers.update(limit_headers(call.holder))
         return web.Response(body=body, status=status, headers=headers, content_type=JSON)
 
@@ -162,7 +161,7 @@ class OpenAiApi:
             return self._whole(call, await _drained(stream), used)
         seat = stream.attempt.seat
         headers = {REQUEST_ID: call.request_id, **STREAM_HEADERS, **limit_headers(call.holder)}
-        headers[trust.SUPPLIER], headers[trust.SESSION] = seat.supplier_hex, call.active.session_hex
+        headers[trust.SUPPLIER], headers[trust.SESSION] = seat.supplier_hex, stream.attempt.active.session_hex
         response = web.StreamResponse(headers=headers)
         meter = Meter(strip_usage=not (call.asked.wants_usage or call.whole_proof))
         try:

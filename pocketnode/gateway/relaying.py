@@ -23,6 +23,7 @@ from pocketnode.gateway.selection import pick
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.payload import AnswerHead, decode_answer
 from pocketnode.protocol.quality import Verdict
+from pocketnode.transport.ports import Ended
 
 log = structlog.get_logger()
 
@@ -68,12 +69,13 @@ class Order:
 
     Parameters
     ----------
-    kind : class of the relay: a model, or a timeout class of methods.
+    current : returns the session to ask in; a retry may come after its end.
+    kind : class of the relay: a model, or a pace of methods.
     hold, most : units at first and at most.
     repeatable : whether a second supplier may be asked when the first may have acted on it.
     """
 
-    active: ActiveSession
+    current: Callable[[], ActiveSession]
     kind: str
     head: bytes
     body: bytes
@@ -122,6 +124,7 @@ class Relaying:
         self._metrics = metrics
         self._retry = retry
         self._probation = selection.probation_share
+        self._leaving: set[asyncio.Future[Ended | None]] = set()
 
     async def whole(self, order: Order) -> Answer:
         """Return a whole answer that passed its check, or the best that could be had.
@@ -142,6 +145,7 @@ class Relaying:
                 raise
             except (PocketError, TimeoutError) as error:
                 trial.note(error, attempt.failed(error))
+                self._leave(attempt, error)
                 continue
             judgement = _judge(order, answer)
             attempt.settle(judgement.verdict)
@@ -174,6 +178,7 @@ class Relaying:
                 raise
             except (PocketError, TimeoutError) as error:
                 trial.note(error, attempt.failed(error))
+                self._leave(attempt, error)
                 continue
             judgement = judge_status(head.status)
             if judgement is None or judgement is Judgement.REFUSED:
@@ -181,6 +186,13 @@ class Relaying:
             await _abandon(attempt, judgement.verdict)
             trial.note_judgement(judgement, None)
         raise trial.refusal()
+
+    def _leave(self, attempt: Attempt, error: BaseException) -> None:
+        """Tell a supplier that we wait no longer; nobody waits for what it says to that."""
+        if isinstance(error, TimeoutError) and attempt.reply is not None:
+            leaving = asyncio.ensure_future(attempt.reply.cancel())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     async def _ask(self, order: Order, attempt: Attempt, trial: _Trial) -> Answer:
         part = await attempt.begin(order.head, order.body, order.hold, order.most)
@@ -198,7 +210,7 @@ class Relaying:
 class _Trial:
     """The attempts of one order."""
 
-    __slots__ = ("_last", "_order", "_relaying", "_started_s", "_tried", "attempts", "left_s")
+    __slots__ = ("_last", "_order", "_relaying", "_started_s", "_tried", "active", "attempts", "left_s")
 
     def __init__(self, relaying: Relaying, order: Order) -> None:
         self._relaying = relaying
@@ -207,7 +219,8 @@ class _Trial:
         self._tried: list[bytes] = []
         self._last: Refused | None = None
         self.attempts = 0
-        self.left_s = order.active.service.spec.timeout_s
+        self.active = order.current()
+        self.left_s = self.active.service.spec.timeout_s
 
     def next(self) -> Attempt | None:
         """Return the next attempt, or None where trying is over."""
@@ -217,11 +230,12 @@ class _Trial:
             over = passed_s >= retry.deadline_s or not self._order.repeatable
             if over or self.attempts >= retry.attempts or (self._last and self._last.reason is INVALID):
                 return None
+            self.active = self._order.current()
         seat = self._choose()
         if seat is None:
             return None
         order = self._order
-        attempt = Attempt(order.active, seat, order.kind, order.most, self._relaying._records, self._relaying._metrics)
+        attempt = Attempt(self.active, seat, order.kind, order.most, self._relaying._records, self._relaying._metrics)
         if not attempt.reserve():
             self._last = Refused(NO_SUPPLIER, "the application's grant for this session is used up", retry_after_s=5)
             return None
@@ -232,7 +246,7 @@ class _Trial:
         """Remember why an attempt failed."""
         log.info(
             "attempt failed",
-            service=self._order.active.service.name,
+            service=self.active.service.name,
             supplier="0x" + self._tried[-1].hex(),
             verdict=verdict.name.lower(),
             error=str(error) or type(error).__name__,
@@ -244,7 +258,7 @@ class _Trial:
         detail = answer.body[:200].decode("utf-8", "replace") if answer is not None else ""
         log.info(
             "answer not taken",
-            service=self._order.active.service.name,
+            service=self.active.service.name,
             supplier="0x" + self._tried[-1].hex(),
             judgement=judgement.name.lower(),
             answer=detail,
@@ -256,7 +270,7 @@ class _Trial:
         return self._last or Refused(NO_SUPPLIER, "no supplier can be reached now", retry_after_s=1)
 
     def _choose(self) -> Seat | None:
-        active = self._order.active
+        active = self.active
         ranking = active.ranking(self._order.kind, time.time())
         tried = self._tried
         probation = self._relaying._probation if self._order.repeatable else 0.0

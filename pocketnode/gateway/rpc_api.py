@@ -16,7 +16,7 @@ from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refus
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.refusal import INTERNAL, INVALID, NO_METHOD, NO_SERVICE, Refused, rpc_error
 from pocketnode.gateway.relaying import Judgement, Order, Relaying
-from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, parse
+from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, numbered, parse
 from pocketnode.gateway.rpc_judging import judge
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.protocol.payload import RequestHead, encode_request
@@ -120,10 +120,10 @@ class RpcApi:
             reservation.settle(spent)
 
     async def _relayed(self, service: Service, holder: Holder, item: Item, method: Method) -> tuple[Replied, int]:
-        active = self._sessions.active(service, holder.application)
+        current = partial(self._sessions.active, service, holder.application)
         check = _accept_any if item.raw_id == NOTIFICATION else partial(_check, method, item.id)
         order = Order(
-            active, method.pace, HEAD, item.raw, method.units, method.units, check, repeatable=method.idempotent
+            current, method.pace, HEAD, numbered(item), method.units, method.units, check, repeatable=method.idempotent
         )
         answer = await self._relaying.whole(order)
         if answer.head.status >= 400 and not answer.body.lstrip().startswith(b"{"):
@@ -133,7 +133,7 @@ class RpcApi:
             worth = units * answer.attempt.seat.supplier.price
             self._ledger.add(holder.key.id, service.name, item.method, units, worth)
         body = b"" if item.raw_id == NOTIFICATION else answer.body
-        return Replied(body, trust.headers_of(active.session_hex, answer.attempt)), units
+        return Replied(body, trust.headers_of(answer.attempt)), units
 
     def _now_s(self) -> float:
         return self._sessions.clock()

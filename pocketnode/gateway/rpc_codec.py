@@ -79,6 +79,13 @@ def item_of(parsed: Any, raw: bytes) -> Item:
     return Item(raw, method, params, identity, orjson.dumps(identity))
 
 
+def numbered(item: Item) -> bytes:
+    """Return the request as it is relayed: a notification gets an id, since a supplier owes an answer for its pay."""
+    if item.raw_id != NOTIFICATION:
+        return item.raw
+    return b'{"id":0,' + item.raw.lstrip()[1:]
+
+
 def raw_id_of(parsed: Any) -> bytes:
     """Return the id that an error about a malformed item carries."""
     identity = parsed.get("id") if isinstance(parsed, dict) else None

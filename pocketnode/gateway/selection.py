@@ -27,7 +27,8 @@ class Standing:
     passes, tries : decayed counts of attempts that say something of the supplier.
     latency_ms : smoothed time to the first byte; 0 for unknown.
     traffic : decayed count of all that it was given.
-    usable : it has an open lane and has not asked to be left alone.
+    usable : it has an open lane.
+    resting : it was busy or failed a moment ago.
     """
 
     operator: bytes
@@ -37,6 +38,7 @@ class Standing:
     latency_ms: float = 0.0
     traffic: float = 0.0
     usable: bool = True
+    resting: bool = False
 
     @property
     def rate(self) -> float:
@@ -58,13 +60,14 @@ class Ranking:
 
 
 def rank(standings: Iterable[Standing], owner_share: float) -> Ranking:
-    """Return the usable suppliers in tiers.
+    """Return the usable suppliers in tiers; who rests is left out, unless all do.
 
     Parameters
     ----------
     owner_share : most of the traffic that one owner gets, in (0, 1]; at least an even share among the owners.
     """
-    pool = [s for s in standings if s.usable]
+    reachable = [s for s in standings if s.usable]
+    pool = [s for s in reachable if not s.resting] or reachable
     if not pool:
         return Ranking()
     best = max(s.rate for s in pool)

@@ -10,7 +10,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -108,7 +108,8 @@ class Sessions:
         finally:
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*(self._close(active) for active in self.all()), return_exceptions=True)
+            seats = [seat for active in self.all() for seat in active.seats.values()]
+            await _close_lanes(seats)
 
     async def _step(self) -> None:
         number = self.market.number_now()
@@ -169,16 +170,26 @@ class Sessions:
 
     async def _retire(self, params: Params) -> None:
         for active in list(self._retiring):
-            over = self.market.head >= closing_block(active.session.end, params)
-            if over or not any(active.load(operator) for operator in active.seats):
+            if not active.in_flight() or self.market.head >= closing_block(active.session.end, params):
                 self._retiring.remove(active)
-                active.closing = True
                 self._spawn(self._close(active))
 
     async def _close(self, active: ActiveSession) -> None:
-        lanes = [seat.lane for seat in active.seats.values() if seat.lane is not None]
-        await asyncio.gather(*(lane.close() for lane in lanes), return_exceptions=True)
+        """Close the lanes of a session that is over; those that still answer when they have.
+
+        What ends later is not in the statement any more: the supplier claims it with its Response (rule 5.7).
+        """
+        active.closing = True
+        await _close_lanes([seat for seat in active.seats.values() if not active.load(seat.supplier.operator)])
         self.serving.discard(active.session.id)
+        try:
+            async with asyncio.timeout(active.service.spec.timeout_s):
+                while active.in_flight():  # noqa: ASYNC110 - lanes have no event for it, and nobody waits
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            log.warning("answers of an old session are given up", service=active.service.name)
+        finally:
+            await _close_lanes(active.seats.values())
 
     # ---- lanes
 
@@ -213,6 +224,11 @@ class Sessions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _close_lanes(seats: Iterable[Seat]) -> None:
+    lanes = [seat.lane for seat in seats if seat.lane is not None]
+    await asyncio.gather(*(lane.close() for lane in lanes), return_exceptions=True)
 
 
 def closing_block(end: int, params: Params) -> int:

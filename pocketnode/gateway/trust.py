@@ -25,9 +25,9 @@ SIGNATURE: Final = "x-pocketnode-signature"
 PROOF: Final = "x-pocketnode-proof"
 
 
-def headers_of(session_hex: str, attempt: Attempt) -> dict[str, str]:
+def headers_of(attempt: Attempt) -> dict[str, str]:
     """Return the headers of a whole answer: who gave it, in which session, and the proof."""
-    headers = {SUPPLIER: attempt.seat.supplier_hex, SESSION: session_hex}
+    headers = {SUPPLIER: attempt.seat.supplier_hex, SESSION: attempt.active.session_hex}
     ended = attempt.ended
     if ended is not None:
         headers[RELAY] = "0x" + ended.receipt.hex()
