@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
 
-from pocketnode.chain import deployment as deployments
-from pocketnode.chain.client import Rpc
-from pocketnode.chain.heads import Heads
-from pocketnode.chain.market import Market
-from pocketnode.chain.reader import Reader
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
-from pocketnode.crypto import keystore
-from pocketnode.daemon import Job, stop_on_signals
+from pocketnode.cli.supplier_parts import opened, registration_facts
+from pocketnode.daemon import stop_on_signals
 from pocketnode.errors import Unavailable
-from pocketnode.store.engine import open_store
-from pocketnode.store.receipts import ReceiptStore
 from pocketnode.supplier import config as configs
 from pocketnode.supplier.admin import token_of
 from pocketnode.supplier.config import SupplierConfig
-from pocketnode.supplier.daemon import Outside, SupplierDaemon
+from pocketnode.supplier.daemon import SupplierDaemon
 
 config_option = click.option(
     "--config",
@@ -82,27 +73,15 @@ def status(path: Path, as_json: bool) -> None:
 
 async def _start(config: SupplierConfig, path: Path) -> None:
     stop = stop_on_signals()
-    async with (
-        _outside(config) as (outside, jobs),
-        SupplierDaemon(config, outside, lambda: configs.load(path), jobs) as daemon,
-    ):
-        await daemon.run(stop)
+    async with opened(config) as (outside, settling):
 
+        async def extra() -> dict[str, Any]:
+            chain = await registration_facts(config, settling.market, outside.key.address)
+            gas_wei = settling.sender.balance_wei
+            return {**await settling.money.facts(), "registrations": chain, "gas_wei": gas_wei}
 
-@asynccontextmanager
-async def _outside(config: SupplierConfig) -> AsyncIterator[tuple[Outside, dict[str, Job]]]:
-    """Open what the daemon stands on: key, chain and store; yield it with the jobs that keep it going."""
-    deployment = deployments.read(config.deployment)
-    key = keystore.load(config.keystore, keystore.password_from(config.password_file))
-    engine = open_store(config.store)
-    async with Rpc(config.rpc) as rpc:
-        reader = Reader(rpc, deployment)
-        await reader.check_chain()
-        heads = Heads(rpc)
-        await heads.refresh()
-        market = Market(reader, heads)
-        yield Outside(key, deployment.domain, market, heads, ReceiptStore(engine)), {"heads": heads.run}
-    engine.dispose()
+        async with SupplierDaemon(config, outside, lambda: configs.load(path), settling.jobs, extra) as daemon:
+            await daemon.run(stop)
 
 
 async def _status(config: SupplierConfig) -> dict[str, Any]:
@@ -121,7 +100,8 @@ async def _status(config: SupplierConfig) -> dict[str, Any]:
 
 def _print_status(facts: dict[str, Any]) -> None:
     services, sessions = facts.pop("services"), facts.pop("sessions")
-    print_facts(facts, as_json=False)
+    tables = {name: facts.pop(name) for name in ("registrations", "gateways")}
+    print_facts({**facts, **facts.pop("money")}, as_json=False)
     backends = [
         {"service": service["id"], **{k: v for k, v in backend.items() if k != "identity"}}
         for service in services
@@ -129,6 +109,8 @@ def _print_status(facts: dict[str, Any]) -> None:
     ]
     print_rows(backends, as_json=False, title="backends")
     print_rows(sessions, as_json=False, title="sessions")
+    for title, rows in tables.items():
+        print_rows(rows, as_json=False, title=title)
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -19,7 +19,7 @@ from pocketnode.services.spec import ServiceSpec
 from pocketnode.supplier.account import Credit, GatewayAccount, Kept, Pot
 from pocketnode.supplier.config import Limits, Policy
 from pocketnode.supplier.metrics import Metrics
-from pocketnode.supplier.ports import Clock, Market
+from pocketnode.supplier.ports import Clock, Experience, Market
 from pocketnode.transport.ports import LaneTerms, Opening, Relay, Served
 
 # Opening a lane reads the chain before anything is signed: strangers share these few reads and cannot starve us.
@@ -58,6 +58,7 @@ class SupplierAnswerer:
         clock: Clock,
         kept: Kept,
         metrics: Metrics,
+        experience: Experience | None = None,
     ) -> None:
         self.offers = dict(offers)
         self.policy = policy
@@ -68,6 +69,7 @@ class SupplierAnswerer:
         self._clock = clock
         self._kept = kept
         self._metrics = metrics
+        self._experience = experience
         self._accounts: dict[tuple[bytes, bytes], GatewayAccount] = {}
         self._credits: dict[tuple[bytes, bytes], Credit] = {}
         self._reads = asyncio.Semaphore(READS_MOST)
@@ -84,8 +86,7 @@ class SupplierAnswerer:
         key = (opening.application, opening.service, opening.number, opening.gateway)
         if self.draining:
             raise Unavailable("the supplier drains", 1.0)
-        if not self.policy.serves(opening.gateway):
-            raise RemoteError("3.5", "this gateway is not served here")
+        self._check_policy(opening.gateway)
         if opening.service not in self.offers:
             raise RemoteError("3.7", "this service is not served here")
         if key in self._refused:
@@ -157,6 +158,14 @@ class SupplierAnswerer:
         if grant is None or grant.cap == 0:
             raise RemoteError("3.5", f"no grant for gateway 0x{opening.gateway.hex()}")
         return self._account(Pot(session, opening.gateway, us, grant), session.end + params.grace)
+
+    def _check_policy(self, gateway: bytes) -> None:
+        if not self.policy.serves(gateway):
+            raise RemoteError("3.5", "this gateway is not served here")
+        least = self.policy.least_multiplier
+        multiplier = self._experience.multipliers.get(gateway) if self._experience else None
+        if multiplier is not None and multiplier < least:
+            raise RemoteError("3.5", f"this gateway's sessions paid {multiplier:.2f}, {least:.2f} is asked")
 
     def _check_time(self, number: int, params: Params) -> None:
         block = self._clock.number

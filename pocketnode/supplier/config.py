@@ -130,6 +130,9 @@ class Policy(_Strict):
     credit_limit: int = Field(default=2_000_000, ge=1, description="units a gateway may leave unpaid, per service")
     credit_limits: dict[Address, int] = Field(default_factory=dict, description="other limits by gateway")
     least_price: dict[str, int] = Field(default_factory=dict, description="service -> price below which not to serve")
+    least_multiplier: float = Field(
+        default=0, ge=0, le=1.2, description="gateways whose sessions paid less, relative to equal quality, are refused"
+    )
     over_serve: bool = Field(default=False, description="serve beyond what escrow guarantees (rule 3.8)")
 
     def serves(self, gateway: bytes) -> bool:
@@ -173,7 +176,10 @@ class Settlement(_Strict):
 
     claim: bool = Field(default=True, description="claim what a gateway's statement leaves out")
     withdraw: bool = Field(default=True, description="send what is final to the payout addresses")
-    every_s: float = Field(default=5, gt=0)
+    least_claim: int = Field(default=1, ge=0, description="base units below which a claim is not worth its gas")
+    least_withdrawal: int = Field(default=0, ge=0, description="base units below which to wait for more sessions")
+    withdraw_age_blocks: int = Field(default=43_200, ge=0, description="after which to withdraw whatever it is")
+    least_gas_wei: int = Field(default=10**16, ge=0, description="balance below which /status and metrics warn")
 
 
 class Log(_Strict):

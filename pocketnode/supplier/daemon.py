@@ -24,7 +24,7 @@ from pocketnode.supplier.config import SupplierConfig, Tls
 from pocketnode.supplier.keeping import Keeper
 from pocketnode.supplier.metrics import Metrics
 from pocketnode.supplier.offers import Clients, make_offers
-from pocketnode.supplier.ports import Clock, Market, Receipts
+from pocketnode.supplier.ports import Clock, Experience, Market, Receipts
 from pocketnode.supplier.status import Status
 from pocketnode.transport.server import RelayServer
 
@@ -41,6 +41,7 @@ class Outside:
     market: Market
     clock: Clock
     receipts: Receipts
+    experience: Experience | None = None
 
 
 class SupplierDaemon:
@@ -80,6 +81,7 @@ class SupplierDaemon:
             outside.clock,
             self.keeper,
             self.metrics,
+            outside.experience,
         )
         self.server = RelayServer(self.answerer, outside.key, outside.domain, config.limits.lanes)
         self.status = Status(outside.key.address, self.answerer, self.server, self.keeper, outside.clock)

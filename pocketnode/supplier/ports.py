@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from pocketnode.protocol.types import Grant, Params, Session
@@ -50,3 +50,11 @@ class Receipts(Protocol):
         Unavailable
             the store is locked or its disk is full.
         """
+
+
+class Experience(Protocol):
+    """What became of the sessions of each gateway."""
+
+    @property
+    def multipliers(self) -> Mapping[bytes, float]:
+        """Gateway -> pay over what equal quality would have paid; only of gateways with enough sessions."""

@@ -125,7 +125,7 @@ def described(folder: Path, **services: dict[str, Any]) -> dict[str, Any]:
         "admin": {"listen": "127.0.0.1:0"},
         "store": sqlite_url(folder / "supplier.db"),
         "services": [{"id": name, "price": 1_000_000, **rest} for name, rest in services.items()],
-        "limits": {"drain_s": 5},
+        "limits": {"drain_s": 30},
     }
 
 

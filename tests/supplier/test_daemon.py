@@ -151,7 +151,7 @@ async def test_the_operator_sees_readiness_status_and_metrics(running: Running) 
 
 async def test_stopping_finishes_what_is_in_flight_and_keeps_the_last_receipt(running: Running) -> None:
     lane = await running.lane("smollm2")
-    asked = orjson.dumps({"messages": [{"role": "user", "content": "Count."}], "max_tokens": 60, "stream": True})
+    asked = orjson.dumps({"messages": [{"role": "user", "content": "Count."}], "max_tokens": 12, "stream": True})
     asking = asyncio.ensure_future(ask(lane, CHAT, asked, hold=1000))
     await asyncio.sleep(0.1)
     running.stop.set()

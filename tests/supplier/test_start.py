@@ -23,6 +23,7 @@ from pocketnode.chain.actor import acting, sending
 from pocketnode.chain.client import Rpc
 from pocketnode.chain.deploy import LOCAL_SPANS, Plan, deploy
 from pocketnode.chain.deployment import Deployment
+from pocketnode.chain.reader import Reader
 from pocketnode.crypto import keystore
 from pocketnode.crypto.keys import Key
 from pocketnode.protocol.session import service_id, session_id
@@ -32,14 +33,16 @@ from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.receipts import ReceiptStore
 from pocketnode.transport.client import open_lane
 from pocketnode.transport.ports import Opening
-from tests.anvil import KEYS, anvil, ready
+from tests.anvil import KEYS, anvil, mine, ready
 from tests.backends.engines import free_port
 from tests.supplier.conftest import RPC, ask
 
 DEPLOYER, APPLICATION, GATEWAY, OPERATOR = KEYS[0], KEYS[1], KEYS[2], KEYS[3]
 SERVICE = service_id("eth")
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
-READY_S = 20.0
+READY_S = 60.0
+PAID_S = 120.0
+PAYOUT = b"\x77" * 20
 
 
 @dataclass
@@ -78,7 +81,7 @@ async def market(chain_url: str) -> AsyncIterator[Market]:
             await operations.deposit(actor, actor.address, 10**11)
             await operations.grant(actor, GATEWAY.address, SERVICE, 10**9)
         async with acting(rpc, deployment, OPERATOR) as actor:
-            profile = operations.Profile(OPERATOR.address, f"127.0.0.1:{market.port}", ((b"\x77" * 20, 10_000),))
+            profile = operations.Profile(OPERATOR.address, f"127.0.0.1:{market.port}", ((PAYOUT, 10_000),))
             await operations.register(actor, SERVICE, profile, 1_000_000, 10**6)
         await rpc.ask("anvil_mine", "0x15")
         yield market
@@ -141,6 +144,23 @@ async def test_relays_are_served_and_survive_kill_9(
     await lane.close()
 
 
+async def test_what_no_statement_covers_is_claimed_and_paid_out(
+    market: Market, config: Path, process: subprocess.Popen[bytes]
+) -> None:
+    opening = await market.opening()
+    lane = await open_lane(opening, f"127.0.0.1:{market.port}", ZERO32, GATEWAY, market.deployment.domain)
+    for _ in range(10):
+        await ask(lane, RPC, CALL)
+    await lane.close()
+    reader = Reader(market.rpc, market.deployment)
+    async with asyncio.timeout(PAID_S):
+        while not (paid := await operations.token_balance(reader, PAYOUT)):
+            await mine(market.rpc)
+            await asyncio.sleep(0.2)
+    assert paid == 98, "100 units at one base unit each, less 2% fee"
+    assert process.poll() is None
+
+
 async def test_sigterm_ends_it_in_time_with_exit_code_0(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=5) == 0
+    assert process.wait(timeout=15) == 0

@@ -1,0 +1,129 @@
+"""What a supplier stands on, opened from its configuration: key, chain, store, and the jobs that settle."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine
+
+from pocketnode.chain import deployment as deployments
+from pocketnode.chain.client import Rpc
+from pocketnode.chain.follower import Follower
+from pocketnode.chain.heads import Heads
+from pocketnode.chain.market import Market
+from pocketnode.chain.reader import Reader
+from pocketnode.chain.sender import Sender
+from pocketnode.crypto import keystore
+from pocketnode.crypto.keys import Key
+from pocketnode.daemon import Job
+from pocketnode.protocol.session import service_id
+from pocketnode.settlement.claiming import Claiming
+from pocketnode.settlement.withdrawing import Withdrawing, WithdrawPolicy
+from pocketnode.store.engine import open_store
+from pocketnode.store.events import EventStore
+from pocketnode.store.journal import Journal
+from pocketnode.store.pots import PotStore
+from pocketnode.store.receipts import ReceiptStore
+from pocketnode.supplier.config import SupplierConfig
+from pocketnode.supplier.daemon import Outside
+from pocketnode.supplier.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class OnChain:
+    """The operator's key and the deployment that it works in."""
+
+    key: Key
+    rpc: Rpc
+    market: Market
+    heads: Heads
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What looks after the money, and the jobs that do."""
+
+    market: Market
+    money: Money
+    sender: Sender
+    jobs: dict[str, Job]
+
+
+@asynccontextmanager
+async def on_chain(config: SupplierConfig) -> AsyncIterator[OnChain]:
+    """Open key and chain.
+
+    Raises
+    ------
+    ConfigError
+        a file is missing or malformed, or the nodes are of another chain.
+    Unavailable
+        no node answers.
+    """
+    deployment = deployments.read(config.deployment)
+    key = keystore.load(config.keystore, keystore.password_from(config.password_file))
+    async with Rpc(config.rpc) as rpc:
+        reader = Reader(rpc, deployment)
+        await reader.check_chain()
+        heads = Heads(rpc)
+        await heads.refresh()
+        yield OnChain(key, rpc, Market(reader, heads), heads)
+
+
+@asynccontextmanager
+async def opened(config: SupplierConfig) -> AsyncIterator[tuple[Outside, Settling]]:
+    """Open everything that the daemon stands on."""
+    async with on_chain(config) as chain:
+        engine = open_store(config.store)
+        try:
+            settling = await _settling(config, chain, engine)
+            deployment = chain.market.deployment
+            yield (
+                Outside(chain.key, deployment.domain, chain.market, chain.heads, ReceiptStore(engine), settling.money),
+                settling,
+            )
+        finally:
+            engine.dispose()
+
+
+async def _settling(config: SupplierConfig, chain: OnChain, engine: Engine) -> Settling:
+    wanted, operator, market = config.settlement, chain.key.address, chain.market
+    receipts, pots = ReceiptStore(engine), PotStore(engine, operator)
+    follower = Follower(market.reader, chain.heads, EventStore(engine))
+    journal = Journal(engine, operator)
+    sender = Sender(
+        chain.rpc, chain.heads, chain.key, journal, market.deployment.chain_id, low_wei=wanted.least_gas_wei
+    )
+    claiming = Claiming(market, follower, sender, operator, receipts, pots, wanted.least_claim)
+    policy = WithdrawPolicy(wanted.least_withdrawal, wanted.withdraw_age_blocks)
+    withdrawing = Withdrawing(market, follower, sender, operator, receipts, pots, policy)
+    money = Money(pots, (await market.params(market.number_now())).fee)
+    jobs: dict[str, Job] = {"heads": chain.heads.run, "events": follower.run, "sender": sender.run, "money": money.run}
+    if wanted.claim:
+        jobs["claims"] = claiming.run
+    if wanted.withdraw:
+        jobs["withdrawals"] = withdrawing.run
+    return Settling(market, money, sender, jobs)
+
+
+async def registration_facts(config: SupplierConfig, chain: Market, operator: bytes) -> list[dict[str, Any]]:
+    """Return what the chain says of this operator's registrations; services without one are left out."""
+    rows = []
+    for service in config.services:
+        found = await chain.registration_by(service_id(service.id), operator)
+        if found is not None:
+            rows.append(
+                {
+                    "service": service.id,
+                    "registration": found.id,
+                    "listed": found.listed,
+                    "price": found.price,
+                    "bond": found.bond,
+                    "thawing": found.thawing,
+                    "endpoint": found.endpoint,
+                }
+            )
+    return rows
