@@ -10,6 +10,7 @@ from pocketnode.chain.deployment import Deployment
 from pocketnode.chain.errors import Reverted
 from pocketnode.chain.heads import Block, Heads
 from pocketnode.chain.reader import Reader
+from pocketnode.chain.registrations import Registration, registration_of
 from pocketnode.errors import NotFound, Unavailable
 from pocketnode.protocol.types import Grant, Params, Session, SessionSupplier
 
@@ -28,32 +29,6 @@ class Service:
     uri: str
     max_price: int
     owner_share: int
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """A registration as it stands from the next session on.
-
-    Parameters
-    ----------
-    listed : whether it is among the service's registrations.
-    bond, thawing : base units; `thaws_at` is the first block in which `thawing` can be withdrawn, 0 for none.
-    payouts : (account, share in ten-thousandths).
-    """
-
-    id: int
-    owner: bytes
-    service: bytes
-    listed: bool
-    index: int
-    bond: int
-    thawing: int
-    thaws_at: int
-    price: int
-    operator: bytes
-    fingerprint: bytes
-    endpoint: str
-    payouts: tuple[tuple[bytes, int], ...]
 
 
 class Market:
@@ -136,27 +111,7 @@ class Market:
         NotFound
             there is none.
         """
-        try:
-            (raw,) = await self.reader.call("Registry", "registrationOf", registration)
-        except Reverted as error:
-            raise NotFound(f"no registration {registration}") from error
-        owner, service, listed, index, bond, thawing, thaws_at, price, profile = raw
-        operator, fingerprint, endpoint, payouts = profile
-        return Registration(
-            registration,
-            owner,
-            service,
-            listed,
-            index,
-            bond,
-            thawing,
-            thaws_at,
-            price,
-            operator,
-            fingerprint,
-            endpoint,
-            payouts,
-        )
+        return await registration_of(self.reader, registration)
 
     async def registration_by(self, service: bytes, operator: bytes) -> Registration | None:
         """Return the registration that an operator key belongs to in a service, or None."""

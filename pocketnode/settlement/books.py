@@ -86,9 +86,14 @@ class PotFacts:
     collected: Collected | None
 
     @property
+    def session(self) -> bytes:
+        """The session's id (rule 1.5)."""
+        return session_id(self.application, self.service, self.number)
+
+    @property
     def id(self) -> bytes:
         """The pot's id (rule 5.1)."""
-        return pot_id(session_id(self.application, self.service, self.number), self.gateway)
+        return pot_id(self.session, self.gateway)
 
 
 async def pots_on_chain(market: Market, since: int | None = None) -> list[PotFacts]:

@@ -1,0 +1,152 @@
+"""`pocketnode session`: the suppliers and the books of a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pocketnode.chain.market import Market
+from pocketnode.cli.acting import ADDRESS, SERVICE, At, at_chain
+from pocketnode.cli.output import json_option, print_facts, print_rows
+from pocketnode.crypto.keys import checksum
+from pocketnode.errors import BadInput, NotFound
+from pocketnode.protocol.session import service_name
+from pocketnode.protocol.types import Session
+from pocketnode.settlement.books import Book, book_of, pots_on_chain
+
+
+@click.group()
+def session() -> None:
+    """Who serves in a session, and what it paid.
+
+    \b
+    Example:
+      pocketnode session list --rpc http://127.0.0.1:8545
+    """
+
+
+@session.command()
+@click.argument("pot")
+@at_chain
+@json_option
+def show(pot: str, at: At, as_json: bool) -> None:
+    """Show the books of POT: units, quality and pay by supplier, fee, debit, and whether they balance.
+
+    POT is a pot's id, or a session's id if only one gateway was in it; `session list` prints both.
+
+    \b
+    Example:
+      pocketnode session show 0x5be1... --rpc http://127.0.0.1:8545
+    """
+    wanted = _id(pot)
+
+    async def read(market: Market) -> Book:
+        found = [f for f in await pots_on_chain(market) if wanted in (f.id, f.session)]
+        if len(found) != 1:
+            raise NotFound(f"{len(found)} pots of {pot} on chain: name one of `pocketnode session list`")
+        return await book_of(market, found[0])
+
+    book = at.look(read)
+    if as_json:
+        print_facts({**facts_of(book), "suppliers": rows_of(book)}, as_json=True)
+        return
+    print_facts(facts_of(book), as_json=False)
+    print_rows(rows_of(book), as_json=False, title="suppliers")
+
+
+@session.command("list")
+@click.option("--since", type=click.IntRange(0), help="First block to read; the deployment's if not given.")
+@at_chain
+@json_option
+def list_command(since: int | None, at: At, as_json: bool) -> None:
+    """List every pot that was stated or claimed, with what it paid and whether it balances.
+
+    \b
+    Example:
+      pocketnode session list --rpc http://127.0.0.1:8545
+    """
+
+    async def read(market: Market) -> list[dict[str, Any]]:
+        return [facts_of(await book_of(market, facts)) for facts in await pots_on_chain(market, since)]
+
+    print_rows(at.look(read), as_json, title="pots")
+
+
+@session.command()
+@click.argument("application", type=ADDRESS)
+@click.argument("service", type=SERVICE)
+@click.option("--number", type=click.IntRange(0), help="The running session if not given.")
+@at_chain
+@json_option
+def suppliers(application: bytes, service: bytes, number: int | None, at: At, as_json: bool) -> None:
+    """List who serves APPLICATION in SERVICE, in rank order.
+
+    \b
+    Example:
+      pocketnode session suppliers 0x7099... eth --rpc http://127.0.0.1:8545
+    """
+
+    async def read(market: Market) -> Session:
+        return await market.session(application, service, market.number_now() if number is None else number)
+
+    found = at.look(read)
+    rows = [
+        {
+            "rank": rank,
+            "registration": supplier.registration,
+            "operator": checksum(supplier.operator),
+            "price": supplier.price,
+            "endpoint": supplier.endpoint,
+        }
+        for rank, supplier in enumerate(found.suppliers)
+    ]
+    covered = "covered" if found.covered else "not covered by escrow"
+    print_rows(rows, as_json, title=f"session {found.number}, blocks {found.start} to {found.end}, {covered}")
+
+
+def facts_of(book: Book) -> dict[str, Any]:
+    """Return a pot as commands print it."""
+    return {
+        "session": book.number,
+        "service": service_name(book.service),
+        "application": checksum(book.application),
+        "gateway": checksum(book.gateway),
+        "pot": f"0x{book.pot.hex()}",
+        "stated": book.stated,
+        "final": book.final,
+        "units": sum(line.units for line in book.lines),
+        "pay": sum(line.pay for line in book.lines),
+        "fee": book.fee,
+        "debit": book.debit,
+        "balances": book.balances,
+    }
+
+
+def rows_of(book: Book) -> list[dict[str, Any]]:
+    """Return a pot's suppliers as commands print them."""
+    return [
+        {
+            "rank": line.rank,
+            "registration": line.registration,
+            "operator": checksum(line.operator),
+            "units": line.units,
+            "quality": line.quality / 10_000,
+            "stated": line.stated,
+            "claimed": line.claimed,
+            "pay": line.pay,
+            "compensation": line.compensation,
+            "withdrawn": line.withdrawn,
+        }
+        for line in book.lines
+    ]
+
+
+def _id(text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise BadInput(f"{text!r} is not a pot or session id: 0x and 64 hex digits")
+    return raw
