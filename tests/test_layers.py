@@ -20,8 +20,9 @@ ALLOWED = {
     "backends": {"services", "protocol", "crypto", "transport.ports"},
     "chain": {"store", "services", "protocol", "crypto"},
     "store": {"protocol", "crypto"},
-    "supplier": {"transport", "backends", "chain", "store", "services", "protocol", "crypto", "daemon"},
-    "gateway": {"transport", "chain", "store", "services", "protocol", "crypto", "daemon"},
+    "web": {"chain", "store", "protocol", "crypto"},
+    "supplier": {"transport", "backends", "chain", "store", "services", "protocol", "crypto", "daemon", "web"},
+    "gateway": {"transport", "chain", "store", "services", "protocol", "crypto", "daemon", "web"},
     "settlement": {"transport", "chain", "store", "services", "protocol", "crypto", "daemon"},
     "bench": {"protocol", "crypto"},
     "localnet": {"chain", "store", "services", "protocol", "crypto", "daemon", "supplier", "gateway", "settlement"},
@@ -43,7 +44,7 @@ IMPURE = {
 
 
 def parts() -> list[str]:
-    return sorted(p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name not in {"cli", "__pycache__", "web"})
+    return sorted(p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name not in {"cli", "__pycache__"})
 
 
 def modules(part: str) -> Iterator[Path]:

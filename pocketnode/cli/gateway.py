@@ -48,6 +48,8 @@ from pocketnode.store.pots import Pot, PotStage, PotStore
 from pocketnode.store.records import RecordLog
 from pocketnode.transport.client import open_lane
 from pocketnode.transport.ports import LaneClient, Opening
+from pocketnode.web.explorer import Explorer
+from pocketnode.web.relays import Relays
 
 config_option = click.option(
     "--config",
@@ -264,9 +266,11 @@ async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[s
         pots = IdlePots(engine, key.address, serving)
         stating = Stating(market, follower, sender, key, pots, log, _slo_of(config), config.statements.withhold)
         records = SessionRecords(log, pots, key.address)
-        outside = Outside(key.address, market, Lanes(key, deployment.domain), records, engine, serving)
+        explorer = Explorer(reader, market)
+        panels = (explorer, Relays(log, pots, lambda pot: explorer.book.pots.get(pot)))
+        outside = Outside(key.address, market, Lanes(key, deployment.domain), records, engine, serving, panels)
         jobs: dict[str, Job] = {"heads": heads.run, "records": log.run, "sender": sender.run, "events": follower.run}
-        yield outside, {**jobs, "statements": stating.run}
+        yield outside, {**jobs, "explorer": explorer.run, "statements": stating.run}
     engine.dispose()
 
 

@@ -9,6 +9,7 @@
 | GET /explain/{service} | why each supplier is chosen or not; `?class=` narrows |
 | GET /keys, POST /keys | list keys; make one, from `{"name", "expires_s", "rules"}` |
 | PUT /keys/{id}/rules, DELETE /keys/{id}, POST /keys/{id}/rotate | change, revoke, rotate |
+| / and /api/ | the dashboard (`pocketnode.web.serve`) |
 | GET /usage | used by key, service, method or model, and day; `?key=`, `?days=`, `?format=csv` |
 """
 
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import hmac
 import io
 import json
 import time
@@ -36,6 +36,8 @@ from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.status import Status
 from pocketnode.store.keys import ApiKey, KeyStore
 from pocketnode.store.usage import UsageStore
+from pocketnode.web.guard import admits
+from pocketnode.web.serve import guards_itself
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 DAY_S: Final = 86_400
@@ -109,10 +111,8 @@ class AdminServer:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if request.path not in OPEN_PATHS:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode()):
-                return _json({"error": "send the admin token as 'Authorization: Bearer TOKEN'"}, 401)
+        if request.path not in OPEN_PATHS and not guards_itself(request.path) and not admits(request, self._token):
+            return _json({"error": "send the admin token as 'Authorization: Bearer TOKEN'"}, 401)
         try:
             return await handler(request)
         except NotFound as error:

@@ -106,6 +106,8 @@ class Attempt:
         active.purse.settle(self._reserved, self.units * self.seat.supplier.price)
         first_s = self.first_s or done_s
         self._metrics.attempted(active.service.name, verdict, first_s, done_s)
+        worth = self.units * self.seat.supplier.price
+        self._metrics.charted(active.service.name, self.seat.supplier_hex, verdict, first_s, self.units, worth)
         active.score(self.seat, self._kind, verdict, first_s * 1000, time.time())
         if active.closing:
             return  # the session is stated: the supplier claims this answer with its own Response

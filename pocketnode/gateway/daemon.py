@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -17,6 +18,7 @@ from pocketnode.gateway.access import Access
 from pocketnode.gateway.admin import AdminServer, Extra, token_of
 from pocketnode.gateway.catalog import catalog_of
 from pocketnode.gateway.config import GatewayConfig
+from pocketnode.gateway.dashboard import GatewaySource
 from pocketnode.gateway.gate import Gate
 from pocketnode.gateway.ingress import Ingress
 from pocketnode.gateway.ledger import Ledger
@@ -28,9 +30,13 @@ from pocketnode.gateway.rpc_api import RpcApi
 from pocketnode.gateway.scoreboard import HALF_LIFE_S, Score, Scoreboard
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.status import Status
+from pocketnode.store.history import HistoryStore
 from pocketnode.store.keys import KeyStore
 from pocketnode.store.scores import ScoreRow, ScoreStore
 from pocketnode.store.usage import UsageStore
+from pocketnode.web.feed import Feed
+from pocketnode.web.ports import Panel
+from pocketnode.web.serve import Dashboard
 
 SCORES_EVERY_S: Final = 10.0
 SCORES_KEPT_S: Final = 10 * HALF_LIFE_S
@@ -47,6 +53,7 @@ class Outside:
     ----------
     address : the gateway's, 20 bytes.
     serving : filled with the ids of sessions that are not to be stated yet.
+    panels : parts of the dashboard that show what the chain and the records say.
     """
 
     address: bytes
@@ -55,6 +62,7 @@ class Outside:
     records: Records
     engine: Engine
     serving: set[bytes] = field(default_factory=set)
+    panels: Sequence[Panel] = ()
 
 
 class GatewayDaemon:
@@ -102,6 +110,9 @@ class GatewayDaemon:
         self.status = Status(outside.address, catalog, self.sessions)
         token = token_of(config.admin.token_file)
         self._admin = AdminServer(self.status, self.metrics, self.sessions, self._keys, usage, token, extra)
+        source = GatewaySource(outside.address, catalog, self.status, self.gate, bool(outside.panels))
+        self._feed = Feed(self.metrics.meter, source, HistoryStore(outside.engine))
+        Dashboard(source, self._feed, token, outside.panels).attach(self._admin.app)
 
     async def __aenter__(self) -> Self:
         self.admin_port = await self._admin.start(self.config.admin.listen)
@@ -114,7 +125,7 @@ class GatewayDaemon:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a job fails; then finish what is in flight, within `DRAIN_S`."""
         own: dict[str, Job] = {"serve": self._serve, "ledger": self.ledger.run, "scores": self._keep_scores}
-        await daemon.run({**self._jobs, **own}, stop)
+        await daemon.run({**self._jobs, **own, "dashboard": self._feed.run}, stop)
 
     async def _serve(self) -> None:
         """Answer requests; at the end let them finish before their lanes close."""

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from pocketnode.gateway.active import ActiveSession
 from pocketnode.protocol.quality import Verdict, quality
+from pocketnode.web.meter import Meter
 
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -57,6 +58,7 @@ class Metrics:
         self.served: Counter[tuple[str, str]] = Counter()  # service, from where: supplier, cache, local, shared
         self.durations: dict[str, Histogram] = {}  # by service
         self.first_bytes: dict[str, Histogram] = {}
+        self.meter = Meter()  # what the dashboard's charts are drawn from
 
     def answered(self, route: str, status: int) -> None:
         """Count one HTTP answer."""
@@ -70,6 +72,20 @@ class Metrics:
                 self.durations[service], self.first_bytes[service] = Histogram(), Histogram()
             self.durations[service].observe(done_s)
             self.first_bytes[service].observe(first_byte_s)
+
+    def charted(
+        self, service: str, supplier: str, verdict: Verdict, first_byte_s: float, units: int, worth: int
+    ) -> None:
+        """Count one attempt for the charts; what is nobody's fault says nothing of the supplier."""
+        good = verdict in (Verdict.GOOD, Verdict.CUT)
+        if verdict is not Verdict.NOBODY:
+            self.meter.attempt(service, supplier, good, first_byte_s * 1000, units, worth)
+        if good:
+            self.meter.request(service, True, first_byte_s * 1000, units, worth)
+
+    def refused(self, service: str) -> None:
+        """Count a request that no supplier answered, for the charts."""
+        self.meter.request(service, False, 0.0)
 
     def exposition(self, sessions: Callable[[], Iterable[ActiveSession]]) -> bytes:
         """Return the text that Prometheus scrapes."""

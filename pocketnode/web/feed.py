@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 
-import orjson
 import structlog
 
 from pocketnode.errors import PocketError
@@ -22,6 +22,7 @@ KEPT_STEP_S: Final = 600
 HOUR_S: Final = 3600
 MONTH_S: Final = 30 * 86_400
 WAITING_MOST: Final = 30
+END: Final = b""
 
 log = structlog.get_logger("dashboard")
 
@@ -64,7 +65,7 @@ class Feed:
         if self._closed:
             await asyncio.to_thread(self._keep)
         if self._listeners:
-            message = orjson.dumps(await self.state())
+            message = _encoded(await self.state())
             for listener in list(self._listeners):
                 _offer(listener, message)
 
@@ -78,16 +79,21 @@ class Feed:
         rows = {} if newest is None else {service: _columns(row) for (service, _), row in newest[1].items()}
         return {"t": newest[0] if newest else int(self._clock()), "rows": rows, "now": now}
 
-    async def listen(self) -> AsyncIterator[bytes]:
+    async def listen(self) -> AsyncGenerator[bytes]:
         """Yield the state now, and again whenever the meter is turned; JSON. A slow listener misses the oldest."""
         queue: asyncio.Queue[bytes] = asyncio.Queue(WAITING_MOST)
         self._listeners.add(queue)
         try:
-            yield orjson.dumps(await self.state())
-            while True:
-                yield await queue.get()
+            yield _encoded(await self.state())
+            while (message := await queue.get()) != END:
+                yield message
         finally:
             self._listeners.discard(queue)
+
+    def close(self) -> None:
+        """End every `listen`."""
+        for listener in list(self._listeners):
+            _offer(listener, END)
 
     async def chart(self, span_s: int, service: str | None = None, peers: bool = False) -> dict[str, Any]:
         """Return columns over the last `span_s` seconds: by service, or by peer.
@@ -112,7 +118,7 @@ class Feed:
         return series(spans, step_s, wanted) | {"from": since_s}
 
     def _stored(self, since_s: int, step_s: int, peers: bool) -> Spans:
-        """Return the stored spans and the one that runs, joined to steps of `step_s`; steps without any are left out."""
+        """Return the stored spans and the one that runs, joined to steps of `step_s`."""
         stored = self._history.since(since_s, peers) if self._history else []
         running = self._kept._sums
         parts = [*stored, *_spans(self._kept._start_s, running)]
@@ -120,7 +126,9 @@ class Feed:
         for span in parts:
             place = steps.setdefault(span.start_s // step_s * step_s, {})
             place.setdefault((span.service, span.peer), []).append(span)
-        return [(start_s, {key: _joined(group) for key, group in keys.items()}) for start_s, keys in sorted(steps.items())]
+        return [
+            (start_s, {key: _joined(group) for key, group in keys.items()}) for start_s, keys in sorted(steps.items())
+        ]
 
     def _add(self, counted: Mapping[Key, Sums]) -> None:
         now_s = self._clock()
@@ -165,3 +173,8 @@ def _offer(listener: asyncio.Queue[bytes], message: bytes) -> None:
     if listener.full():
         listener.get_nowait()
     listener.put_nowait(message)
+
+
+def _encoded(value: Any) -> bytes:
+    # Amounts may exceed 64 bits, which orjson refuses.
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -31,7 +31,7 @@ def bucket_of(ms: float) -> int:
 
 def edge_ms(bucket: int) -> float:
     """Return the upper edge of a bucket."""
-    return LEAST_MS * 2.0 ** (bucket / STEPS_AN_OCTAVE)
+    return LEAST_MS * math.exp2(bucket / STEPS_AN_OCTAVE)
 
 
 @dataclass(slots=True)
@@ -94,7 +94,9 @@ class Meter:
         """Count a request by how it ended for the user."""
         self._sums(service, "").add(good, first_byte_ms, units, worth)
 
-    def attempt(self, service: str, peer: str, good: bool, first_byte_ms: float, units: int = 0, worth: int = 0) -> None:
+    def attempt(
+        self, service: str, peer: str, good: bool, first_byte_ms: float, units: int = 0, worth: int = 0
+    ) -> None:
         """Count one attempt by how the peer did."""
         self._sums(service, peer).add(good, first_byte_ms, units, worth)
 

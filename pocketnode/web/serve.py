@@ -18,16 +18,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 
+from pocketnode import __version__
 from pocketnode.errors import BadInput, NotFound, PocketError, Unavailable
 from pocketnode.web import guard
+from pocketnode.web.answers import body_of, json, number_of
 from pocketnode.web.feed import MONTH_S, Feed
-from pocketnode.web.ports import Source
+from pocketnode.web.ports import Panel, Source
 
 STATIC: Final = Path(str(files(__package__))) / "static"
-KEEP_ALIVE_S: Final = 15.0
+# Paths that see to themselves who may have them: an admin listener's own guard lets them through.
+OWN_PATHS: Final = ("/static/", "/api/")
 LOGIN_PAUSE_S: Final = 0.5
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self' data:; "
@@ -44,30 +46,30 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Dashboard:
-    """The dashboard of one daemon. `routes` go into its admin application, `feed.run` among its jobs."""
+    """The dashboard of one daemon, attached to its admin application; `feed.run` is to be among its jobs."""
 
-    def __init__(self, source: Source, feed: Feed, token: str = "", more: Iterable[web.RouteDef] = ()) -> None:
+    def __init__(self, source: Source, feed: Feed, token: str = "", panels: Iterable[Panel] = ()) -> None:
         self.feed = feed
         self._source = source
         self._token = token
-        self._more = list(more)
+        self._panels = list(panels)
 
-    def routes(self) -> list[web.AbstractRouteDef]:
-        """Return every route, guarded by itself."""
+    def attach(self, app: web.Application) -> None:
+        """Add every route, guarded by itself, and end the streams of events before the listener waits for them."""
         own = [
             web.get("/api/about", self._about),
             web.get("/api/now", self._now),
             web.get("/api/events", self._events),
             web.get("/api/chart", self._chart),
-            *self._more,
         ]
-        guarded = [web.RouteDef(r.method, r.path, self._guarded(r.handler), r.kwargs) for r in own]
-        return [
-            web.get("/", _index),
-            web.get("/static/{path:.+}", _static),
-            web.post("/api/login", self._login),
-            *guarded,
-        ]
+        own += [route for panel in self._panels for route in panel.routes()]
+        app.add_routes([web.RouteDef(r.method, r.path, self._guarded(r.handler), r.kwargs) for r in own])
+        app.add_routes([web.get("/", _index), web.get("/static/{path:.+}", _static)])
+        app.add_routes([web.post("/api/login", self._login)])
+        app.on_shutdown.append(self._end_streams)
+
+    async def _end_streams(self, _: web.Application) -> None:
+        self.feed.close()
 
     def _guarded(self, handler: Any) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -76,7 +78,9 @@ class Dashboard:
             try:
                 found: web.StreamResponse = await handler(request)
             except PocketError as error:
-                return json({"error": str(error)}, next((code for kind, code in _STATUS if isinstance(error, kind)), 500))
+                return json(
+                    {"error": str(error)}, next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+                )
             return found
 
         return answer
@@ -91,7 +95,10 @@ class Dashboard:
         return answer
 
     async def _about(self, _: web.Request) -> web.Response:
-        return json(await self._source.about())
+        facts: dict[str, Any] = {"version": __version__, "guarded": bool(self._token)}
+        for panel in self._panels:
+            facts |= await panel.about()
+        return json(facts | await self._source.about())
 
     async def _now(self, _: web.Request) -> web.Response:
         return json(await self.feed.state())
@@ -115,44 +122,6 @@ class Dashboard:
         return answer
 
 
-def json(value: Any, status: int = 200) -> web.Response:
-    """Return a value as an answer."""
-    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json", headers=headers)
-
-
-async def body_of(request: web.Request) -> dict[str, Any]:
-    """Return a request's JSON object. Other sites can make a browser send forms, but not this content type.
-
-    Raises
-    ------
-    BadInput
-        it is something else.
-    """
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="send application/json\n")
-    try:
-        value = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
-        raise BadInput(f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise BadInput("a JSON object is wanted")
-    return value
-
-
-def number_of(text: str, least: int, most: int) -> int:
-    """Return a whole number in a query.
-
-    Raises
-    ------
-    BadInput
-        it is none, or out of range.
-    """
-    if not text.isdigit() or not least <= int(text) <= most:
-        raise BadInput(f"{text!r} is not a number from {least} to {most}")
-    return int(text)
-
-
 async def _index(_: web.Request) -> web.StreamResponse:
     return web.FileResponse(STATIC / "index.html", headers=_HEADERS)
 
@@ -162,3 +131,8 @@ async def _static(request: web.Request) -> web.StreamResponse:
     if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
         raise web.HTTPNotFound
     return web.FileResponse(path, headers=_HEADERS)
+
+
+def guards_itself(path: str) -> bool:
+    """Return whether the dashboard decides by itself who may have this path."""
+    return path == "/" or path.startswith(OWN_PATHS)

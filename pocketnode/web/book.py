@@ -1,0 +1,190 @@
+"""What a deployment's logs say, as one book: services, suppliers, applications, gateways, and every pot. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from pocketnode.protocol.session import service_name
+
+POTS_MOST: Final = 20_000
+
+
+@dataclass(slots=True)
+class ServiceLine:
+    """A service; `max_price` in base units per million units, `owner_share` in ten-thousandths of the fee."""
+
+    name: str
+    owner: bytes
+    kind: str
+    uri: str
+    max_price: int
+    owner_share: int
+    registrations: int = 0
+    units: int = 0
+    amount: int = 0
+
+
+@dataclass(slots=True)
+class SupplierLine:
+    """A registration, and what all its sessions came to. Amounts are base units."""
+
+    id: int
+    service: bytes
+    operator: bytes
+    owner: bytes
+    price: int
+    listed: bool = False
+    bond: int = 0
+    thawing: int = 0
+    slashed: int = 0
+    sessions: int = 0
+    units: int = 0
+    amount: int = 0
+    paid: int = 0
+    compensated: int = 0
+    quality: int | None = None  # as stated last, ten-thousandths
+
+
+@dataclass(slots=True)
+class GrantLine:
+    """An application's permission for a gateway; `cap` is base units a session, `expiry` the last session."""
+
+    gateway: bytes
+    service: bytes
+    cap: int
+    expiry: int
+
+
+@dataclass(slots=True)
+class ApplicationLine:
+    """An application's escrow, in base units, and whom it lets spend it."""
+
+    address: bytes
+    balance: int = 0
+    thawing: int = 0
+    deposited: int = 0
+    spent: int = 0
+    grants: dict[tuple[bytes, bytes], GrantLine] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class GatewayLine:
+    """A gateway's bond, and what it stated."""
+
+    address: bytes
+    bond: int = 0
+    thawing: int = 0
+    slashed: int = 0
+    statements: int = 0
+    amount: int = 0
+
+
+@dataclass(slots=True)
+class PotRank:
+    """One supplier's part of a pot. `paid` is None until it was withdrawn; `compensation` is part of it."""
+
+    rank: int
+    index: int | None = None
+    registration: int = 0
+    units: int = 0
+    amount: int = 0
+    quality: int | None = None
+    claimed: int | None = None
+    claimed_units: int = 0
+    compensation: int = 0
+    paid: int | None = None
+    paid_transaction: bytes | None = None
+
+    @property
+    def demand(self) -> int:
+        """The greater of stated and claimed amount (rule 5.8)."""
+        return max(self.amount, self.claimed or 0)
+
+
+@dataclass(slots=True)
+class PotLine:
+    """What one gateway owed for one session. `taken` is what it took from escrow: the application's debit."""
+
+    id: bytes
+    gateway: bytes
+    application: bytes = b""
+    service: bytes = b""
+    session: int = -1
+    stated: bool = False
+    relays_root: bytes = b""
+    taken: int = 0
+    fee: int | None = None
+    block: int = 0
+    transactions: dict[str, bytes] = field(default_factory=dict)
+    ranks: dict[int, PotRank] = field(default_factory=dict)
+
+    def rank(self, rank: int) -> PotRank:
+        """Return a supplier's part, an empty one if there is none yet."""
+        return self.ranks.setdefault(rank, PotRank(rank))
+
+    @property
+    def demand(self) -> int:
+        """What all suppliers demand, in base units."""
+        return sum(rank.demand for rank in self.ranks.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether everyone was paid."""
+        return bool(self.ranks) and all(rank.paid is not None for rank in self.ranks.values())
+
+
+@dataclass
+class Book:
+    """Everything known up to `block`; sums of forgotten pots stay."""
+
+    block: int = 0
+    services: dict[bytes, ServiceLine] = field(default_factory=dict)
+    suppliers: dict[int, SupplierLine] = field(default_factory=dict)
+    applications: dict[bytes, ApplicationLine] = field(default_factory=dict)
+    gateways: dict[bytes, GatewayLine] = field(default_factory=dict)
+    pots: OrderedDict[bytes, PotLine] = field(default_factory=OrderedDict)
+    taken: int = 0
+    paid: int = 0
+    fees: int = 0
+    _places: dict[tuple[bytes, int], list[tuple[int, int]]] = field(default_factory=dict)
+
+    def application(self, address: bytes) -> ApplicationLine:
+        """Return an application, a new one if it is unknown."""
+        return self.applications.setdefault(address, ApplicationLine(address))
+
+    def gateway(self, address: bytes) -> GatewayLine:
+        """Return a gateway, a new one if it is unknown."""
+        return self.gateways.setdefault(address, GatewayLine(address))
+
+    def pot(self, id: bytes, gateway: bytes = b"") -> PotLine:
+        """Return a pot, a new one if it is unknown; the oldest is forgotten where there are too many."""
+        pot = self.pots.get(id)
+        if pot is None:
+            pot = self.pots[id] = PotLine(id, gateway)
+            if len(self.pots) > POTS_MOST:
+                self.pots.popitem(last=False)
+        return pot
+
+    def place(self, service: bytes, index: int, session: int, registration: int) -> None:
+        """Note which registration holds an index from a session on."""
+        held = self._places.setdefault((service, index), [])
+        if held and held[-1][0] == session:
+            held.pop()
+        held.append((session, registration))
+
+    def holder(self, service: bytes, index: int, session: int) -> int:
+        """Return the registration that held an index in a session; 0 if none is known."""
+        held = self._places.get((service, index), [])
+        at = bisect_right(held, session, key=lambda entry: entry[0])
+        return held[at - 1][1] if at else 0
+
+
+def name_of(service: bytes) -> str:
+    """Return a service's name, or its bytes in hex where it is none."""
+    try:
+        return service_name(service)
+    except UnicodeDecodeError:
+        return f"0x{service.hex()}"

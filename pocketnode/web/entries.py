@@ -1,0 +1,214 @@
+"""How each event changes the book."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pocketnode.web.book import Book, GrantLine, ServiceLine, SupplierLine, name_of
+
+Facts = Mapping[str, Any]
+Entry = Callable[[Book, Facts], None]
+_ENTRIES: Final[dict[tuple[str, str], Entry]] = {}
+
+
+def apply(book: Book, contract: str, name: str, facts: Facts) -> None:
+    """Add one log, in the chain's order; what is unknown changes nothing.
+
+    Parameters
+    ----------
+    contract, name : as in the package's artifacts: "Escrow", "Deposited".
+    facts : the event's values by name.
+    """
+    found = _ENTRIES.get((contract, name))
+    if found is not None:
+        found(book, facts)
+
+
+def entry(contract: str, name: str) -> Callable[[Entry], Entry]:
+    """Have a function take the events of a name."""
+
+    def note(function: Entry) -> Entry:
+        _ENTRIES[contract, name] = function
+        return function
+
+    return note
+
+
+@entry("Services", "ServiceAdded")
+def _service_added(book: Book, facts: Facts) -> None:
+    service = facts["service"]
+    kind = facts["kind"].rstrip(b"\x00").decode(errors="replace")
+    terms = (facts["uri"], facts["maxPrice"], facts["ownerShare"])
+    book.services[service] = ServiceLine(name_of(service), facts["owner"], kind, *terms)
+
+
+@entry("Services", "TermsChanged")
+def _terms_changed(book: Book, facts: Facts) -> None:
+    if (line := book.services.get(facts["service"])) is not None:
+        line.max_price, line.owner_share = facts["maxPrice"], facts["ownerShare"]
+
+
+@entry("Services", "SpecChanged")
+def _spec_changed(book: Book, facts: Facts) -> None:
+    if (line := book.services.get(facts["service"])) is not None:
+        line.uri = facts["uri"]
+
+
+@entry("Services", "OwnerChanged")
+def _service_owner_changed(book: Book, facts: Facts) -> None:
+    if (line := book.services.get(facts["service"])) is not None:
+        line.owner = facts["owner"]
+
+
+@entry("Registry", "Registered")
+def _registered(book: Book, facts: Facts) -> None:
+    number = facts["registration"]
+    terms = (facts["service"], facts["operator"], facts["owner"], facts["price"])
+    kept = book.suppliers.get(number)
+    book.suppliers[number] = SupplierLine(number, *terms)
+    if kept is not None:  # Bonded or Listed came first in the same transaction
+        book.suppliers[number].bond, book.suppliers[number].listed = kept.bond, kept.listed
+
+
+@entry("Registry", "ProfileChanged")
+def _profile_changed(book: Book, facts: Facts) -> None:
+    _supplier(book, facts).operator = facts["operator"]
+
+
+@entry("Registry", "PriceChanged")
+def _price_changed(book: Book, facts: Facts) -> None:
+    _supplier(book, facts).price = facts["price"]
+
+
+@entry("Registry", "Listed")
+def _listed(book: Book, facts: Facts) -> None:
+    _supplier(book, facts).listed = True
+    book.place(facts["service"], facts["index"], facts["fromSession"], facts["registration"])
+    if (line := book.services.get(facts["service"])) is not None:
+        line.registrations += 1
+
+
+@entry("Registry", "Delisted")
+def _delisted(book: Book, facts: Facts) -> None:
+    _supplier(book, facts).listed = False
+    if (line := book.services.get(facts["service"])) is not None:
+        line.registrations -= 1
+
+
+@entry("Registry", "Moved")
+def _moved(book: Book, facts: Facts) -> None:
+    book.place(facts["service"], facts["index"], facts["fromSession"], facts["registration"])
+
+
+@entry("Registry", "Bonded")
+def _supplier_bonded(book: Book, facts: Facts) -> None:
+    _supplier(book, facts).bond += facts["amount"]
+
+
+@entry("Registry", "ThawStarted")
+def _supplier_thaws(book: Book, facts: Facts) -> None:
+    line = _supplier(book, facts)
+    line.bond, line.thawing = line.bond - facts["amount"], line.thawing + facts["amount"]
+
+
+@entry("Registry", "ThawCancelled")
+def _supplier_thaw_cancelled(book: Book, facts: Facts) -> None:
+    line = _supplier(book, facts)
+    line.bond, line.thawing = line.bond + facts["amount"], line.thawing - facts["amount"]
+
+
+@entry("Registry", "Unbonded")
+def _supplier_unbonded(book: Book, facts: Facts) -> None:
+    _supplier(book, facts).thawing -= facts["amount"]
+
+
+@entry("Registry", "Slashed")
+def _supplier_slashed(book: Book, facts: Facts) -> None:
+    line = _supplier(book, facts)
+    line.bond, line.thawing = line.bond - facts["fromBond"], line.thawing - facts["fromThawing"]
+    line.slashed += facts["fromBond"] + facts["fromThawing"]
+
+
+@entry("Registry", "OwnerChanged")
+def _supplier_owner_changed(book: Book, facts: Facts) -> None:
+    _supplier(book, facts).owner = facts["owner"]
+
+
+@entry("Escrow", "Deposited")
+def _deposited(book: Book, facts: Facts) -> None:
+    line = book.application(facts["application"])
+    line.balance, line.deposited = line.balance + facts["amount"], line.deposited + facts["amount"]
+
+
+@entry("Escrow", "ThawStarted")
+def _escrow_thaws(book: Book, facts: Facts) -> None:
+    line = book.application(facts["application"])
+    line.balance, line.thawing = line.balance - facts["amount"], line.thawing + facts["amount"]
+
+
+@entry("Escrow", "ThawCancelled")
+def _escrow_thaw_cancelled(book: Book, facts: Facts) -> None:
+    line = book.application(facts["application"])
+    line.balance, line.thawing = line.balance + facts["amount"], line.thawing - facts["amount"]
+
+
+@entry("Escrow", "Withdrawn")
+def _escrow_withdrawn(book: Book, facts: Facts) -> None:
+    book.application(facts["application"]).thawing -= facts["amount"]
+
+
+@entry("Escrow", "Taken")
+def _taken(book: Book, facts: Facts) -> None:
+    line = book.application(facts["application"])
+    line.balance -= facts["fromBalance"]
+    line.thawing -= facts["fromThawing"]
+    line.spent += facts["fromBalance"] + facts["fromThawing"]
+    book.taken += facts["fromBalance"] + facts["fromThawing"]
+
+
+@entry("Escrow", "Granted")
+def _granted(book: Book, facts: Facts) -> None:
+    line = book.application(facts["application"])
+    key = (facts["gateway"], facts["service"])
+    book.gateway(facts["gateway"])
+    line.grants[key] = GrantLine(*key, facts["cap"], facts["expiry"])
+
+
+@entry("Escrow", "Forgotten")
+def _forgotten(book: Book, facts: Facts) -> None:
+    book.application(facts["application"]).grants.pop((facts["gateway"], facts["service"]), None)
+
+
+@entry("Gateways", "Bonded")
+def _gateway_bonded(book: Book, facts: Facts) -> None:
+    book.gateway(facts["gateway"]).bond += facts["amount"]
+
+
+@entry("Gateways", "ThawStarted")
+def _gateway_thaws(book: Book, facts: Facts) -> None:
+    line = book.gateway(facts["gateway"])
+    line.bond, line.thawing = line.bond - facts["amount"], line.thawing + facts["amount"]
+
+
+@entry("Gateways", "ThawCancelled")
+def _gateway_thaw_cancelled(book: Book, facts: Facts) -> None:
+    line = book.gateway(facts["gateway"])
+    line.bond, line.thawing = line.bond + facts["amount"], line.thawing - facts["amount"]
+
+
+@entry("Gateways", "Unbonded")
+def _gateway_unbonded(book: Book, facts: Facts) -> None:
+    book.gateway(facts["gateway"]).thawing -= facts["amount"]
+
+
+@entry("Gateways", "Slashed")
+def _gateway_slashed(book: Book, facts: Facts) -> None:
+    line = book.gateway(facts["gateway"])
+    line.bond, line.thawing = line.bond - facts["fromBond"], line.thawing - facts["fromThawing"]
+    line.slashed += facts["fromBond"] + facts["fromThawing"]
+
+
+def _supplier(book: Book, facts: Facts) -> SupplierLine:
+    number: int = facts["registration"]
+    return book.suppliers.setdefault(number, SupplierLine(number, bytes(32), bytes(20), bytes(20), 0))
