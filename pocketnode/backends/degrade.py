@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 from pocketnode.backends.failure import BackendFailed
 from pocketnode.backends.ports import Backend, Exchange
@@ -29,6 +30,10 @@ class DegradedBackend:
     @property
     def identity(self) -> bytes:
         return self._inner.identity
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**self._inner.facts, "degraded": True}
 
     async def answer(self, exchange: Exchange) -> int:
         """Answer late, or fail."""

@@ -17,6 +17,8 @@ from pocketnode.services.spec import ServiceSpec
 
 _HEAD: Final = encode_answer(AnswerHead(200, {"content-type": "application/json"}))
 
+_VERSION: Final = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "web3_clientVersion", "params": []})
+
 # Methods that steer a node rather than ask it: never relayed unless the service's spec prices them.
 OPERATOR_PREFIXES: Final = (
     "admin_", "anvil_", "engine_", "evm_", "hardhat_", "les_", "miner_", "parity_", "personal_", "ots_admin_"
@@ -32,6 +34,7 @@ class JsonRpcBackend:
         self._health = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": health_method, "params": []})
         self.name = poster.target.name
         self.identity = keccak(f"json-rpc {self.name}".encode())
+        self.facts: dict[str, Any] = {}
 
     async def answer(self, exchange: Exchange) -> int:
         """Relay one call (rule 2.4 binds the answer's bytes as the node sent them)."""
@@ -52,11 +55,25 @@ class JsonRpcBackend:
         return units
 
     async def check(self) -> None:
-        """Ask for the newest block, or what else the health method asks for."""
-        answer = await self._poster.post(self._health)
+        """Ask for the newest block, or what else the health method asks for; and once for the node's name."""
+        known, self.facts = self.facts, {}
+        await self._ask(self._health)
+        self.facts = known or {"version": await self._version()}
+        self.identity = keccak(f"json-rpc {self.name} {self.facts['version']}".encode())
+
+    async def _version(self) -> str:
+        try:
+            return str(await self._ask(_VERSION))
+        except BackendFailed:
+            return ""  # not every chain's nodes have that method
+
+    async def _ask(self, call: bytes) -> Any:
+        answer = await self._poster.post(call)
         check_answer(answer, self._poster.target)
-        if "result" not in orjson.loads(answer.body):
+        parsed = orjson.loads(answer.body)
+        if "result" not in parsed:
             raise BackendFailed(f"{self.name}: {answer.body[:120]!r}")
+        return parsed["result"]
 
     def _refuse_steering(self, method: str) -> None:
         if method.startswith(OPERATOR_PREFIXES) and method not in self._spec.methods:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import orjson
@@ -10,6 +10,7 @@ import orjson
 from pocketnode.backends.failure import BackendFailed, bad_request
 from pocketnode.backends.http import HttpAnswer, HttpCaller, StreamedAnswer, refusal_of
 from pocketnode.backends.ports import Exchange
+from pocketnode.backends.probe import Engine, probe
 from pocketnode.backends.usage import StreamMeter, prompt_tokens_about, usage_of
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import RemoteError
@@ -98,8 +99,14 @@ class OpenAiBackend:
         self._tokens = spec.tokens
         self._rates = TokenRates(spec.tokens.units_per_prompt_token, spec.tokens.units_per_output_token)
         self._model = spec.models[0] if spec.models else ""
+        self._engine: Engine | None = None
         self.name = caller.target.name
         self.identity = keccak(f"openai {self.name}".encode())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the server was recognised as; nothing before the first check."""
+        return asdict(self._engine) if self._engine else {}
 
     async def answer(self, exchange: Exchange) -> int:
         """Answer one request; units by the engine's own count of tokens."""
@@ -117,11 +124,18 @@ class OpenAiBackend:
         return await self._plain(method, path, prepared.body, exchange)
 
     async def check(self) -> None:
-        """Have one token made: what lists models may still be unable to answer."""
+        """Recognise the server, once after each failure, and have one token made.
+
+        What lists models may still be unable to answer.
+        """
+        known, self._engine = self._engine, None
+        engine = known or await probe(self._caller)
         asked = {"model": self._model, "messages": [{"role": "user", "content": "1"}], "max_tokens": 1}
         answer = await self._caller.whole("POST", "/v1/chat/completions", orjson.dumps(asked), _headers("POST"))
         if answer.status != 200 or usage_of(_parsed(answer.body)) is None:
             raise BackendFailed(f"{self.name}: HTTP {answer.status}: {answer.body[:120]!r}")
+        self._engine = engine
+        self.identity = keccak(f"openai {self.name}".encode() + engine.identity)
 
     async def _plain(self, method: str, path: str, body: bytes, exchange: Exchange) -> int:
         answer = await self._caller.whole(method, path, body, _headers(method))

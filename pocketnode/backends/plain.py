@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pocketnode.backends.failure import BackendFailed, bad_request
 from pocketnode.backends.http import HttpCaller, refusal_of
@@ -25,6 +25,7 @@ class PlainBackend:
         self._health_path = health_path
         self.name = caller.target.name
         self.identity = keccak(f"http {self.name}".encode())
+        self.facts: dict[str, Any] = {}
 
     async def answer(self, exchange: Exchange) -> int:
         """Relay one request; what the server refuses is an answer too, unless it cannot answer anybody."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Exchange(Protocol):
@@ -45,6 +45,10 @@ class Backend(Protocol):
     @property
     def identity(self) -> bytes:
         """32 bytes that change when the engine or the model behind this name does."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it was recognised as, for people."""
 
     async def answer(self, exchange: Exchange) -> int:
         """Answer one request and return its units. Cancelling it stops the server's work at once.

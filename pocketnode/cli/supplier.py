@@ -103,7 +103,7 @@ def _print_status(facts: dict[str, Any]) -> None:
     tables = {name: facts.pop(name) for name in ("registrations", "gateways")}
     print_facts({**facts, **facts.pop("money")}, as_json=False)
     backends = [
-        {"service": service["id"], **{k: v for k, v in backend.items() if k != "identity"}}
+        {"service": service["id"], **{k: v for k, v in backend.items() if k not in ("identity", "engine")}}
         for service in services
         for backend in service["backends"]
     ]

@@ -107,6 +107,7 @@ def _member(member: Member) -> dict[str, Any]:
         "failures": member.failures,
         "mean_s": round(member.mean_s, 4),
         "last_error": member.last_error,
+        "engine": member.backend.facts,
     }
 
 
