@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
+MINUTES ?= 10
 
-.PHONY: help setup localnet test lint format e2e clean
+.PHONY: help setup localnet test lint format e2e audit soak clean
 
 help:
 	@echo "make localnet   start a whole market on this machine: a chain, an LLM, three suppliers, a gateway"
@@ -11,6 +12,8 @@ help:
 	@echo "make lint       ruff and mypy only"
 	@echo "make format     let ruff fix and format what it can"
 	@echo "make e2e        the end-to-end run only"
+	@echo "make audit      the rest of the faults: slow, and rarely broken"
+	@echo "make soak       mixed load and random faults for MINUTES=10"
 	@echo "make clean      remove everything that was set up or made here"
 
 setup:
@@ -30,11 +33,17 @@ format: setup
 
 # The end-to-end run measures time, so it does not share the machine with the rest.
 test: lint
-	$(BIN)/pytest -n $(WORKERS) -m "not e2e"
-	$(BIN)/pytest -m e2e
+	$(BIN)/pytest -n $(WORKERS) -m "not e2e and not audit"
+	$(BIN)/pytest -m "e2e and not audit"
 
 e2e: setup
-	$(BIN)/pytest -m e2e
+	$(BIN)/pytest -m "e2e and not audit"
+
+audit: setup
+	$(BIN)/pytest -m audit
+
+soak: setup
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 clean:
 	@if [ -x $(BIN)/pocketnode ] && [ -f .localnet/state.json ]; then $(BIN)/pocketnode localnet down; fi

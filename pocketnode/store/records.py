@@ -1,23 +1,30 @@
 """The relay records of each pot: an append-only file of 85 bytes a record (rule 5.5).
 
-Appending is on the gateway's hot path, so it only fills a buffer; the buffer is written when it is large or a tenth of
-a second old, and hashed then. A file is the truth: after kill -9 a torn last record is cut off, and the tree is built
-again from the file and from the hashes of whole blocks of records beside it (`.blocks`).
+Appending is on the gateway's hot path: a record is written at once (2 us), and hashed a tenth of a second later. It has
+to be written before the Receipt that acknowledges it is sent: a gateway that was killed and forgot what it acknowledged
+would state less than its Receipts prove, and lose its bond (rule 5.15). A file is the truth: after kill -9 a torn last
+record is cut off, and the tree is built again from the file and from the hashes of whole blocks of records beside it
+(`.blocks`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from pocketnode.crypto import merkle
 from pocketnode.errors import NotFound, Unavailable
 from pocketnode.protocol.record import RECORD_BYTES, RelayRecord, decode, encode
 from pocketnode.store.tree import BLOCK_RECORDS, BlockTree
+
+log = structlog.get_logger(__name__)
 
 FLUSH_RECORDS: Final = 1024
 FLUSH_INTERVAL_S: Final = 0.1
@@ -30,7 +37,9 @@ class PotFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._buffer = bytearray()
+        self._lock = threading.RLock()  # statements and proofs are made in threads
+        self._buffer = bytearray()  # records that are not hashed yet
+        self._written = 0  # bytes of the buffer that are in the file
         self._flushed = 0  # records
         self._keeps_blocks = True
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,32 +49,33 @@ class PotFile:
             self._tree = self._recover()
 
     def append(self, record: bytes) -> None:
-        """Add a record of 85 bytes."""
-        self._buffer += record
-        if len(self._buffer) >= FLUSH_RECORDS * RECORD_BYTES:
-            self.flush()
+        """Add a record of 85 bytes. If the disk does not take it now, `flush` says so and tries again."""
+        with self._lock:
+            self._buffer += record
+            with suppress(OSError):
+                self._write()
+            if len(self._buffer) >= FLUSH_RECORDS * RECORD_BYTES:
+                self.flush()
 
     def flush(self) -> bool:
-        """Write what was appended; return whether there was any.
+        """Write and hash what was appended; return whether there was any.
 
         Raises
         ------
         Unavailable
             the disk is full or read-only. The records stay in memory and are written by the next flush.
         """
-        if not self._buffer:
-            return False
-        with _disk_errors(self.path):
-            try:
-                _write_all(self._file.fileno(), self._buffer)
-            except OSError:
-                os.truncate(self.path, self._flushed * RECORD_BYTES)
-                raise
-        written = bytes(self._buffer)
-        self._flushed += len(written) // RECORD_BYTES
-        self._buffer.clear()
-        self._hash(written)
-        return True
+        with self._lock:
+            if not self._buffer:
+                return False
+            with _disk_errors(self.path):
+                self._write()
+            written = bytes(self._buffer)
+            self._flushed += len(written) // RECORD_BYTES
+            self._buffer.clear()
+            self._written = 0
+            self._hash(written)
+            return True
 
     def sync(self) -> None:
         """Make what was flushed survive a power cut."""
@@ -112,6 +122,11 @@ class PotFile:
             file.seek(start * RECORD_BYTES)
             for raw in _records(file.read, end - start):
                 yield decode(raw)
+
+    def _write(self) -> None:
+        """Write what is not in the file yet; a part that a full disk took stays, and is gone on from."""
+        while self._written < len(self._buffer):
+            self._written += os.write(self._file.fileno(), memoryview(self._buffer)[self._written :])
 
     def _hash(self, records: bytes) -> None:
         for at in range(0, len(records), RECORD_BYTES):
@@ -220,18 +235,27 @@ class RecordLog:
             self.close_pot(pot)
 
     async def run(self) -> None:
-        """Flush ten times a second and sync every second, until cancelled; then close. A job of the daemon."""
+        """Flush ten times a second and sync every second, until cancelled; then close. A job of the daemon.
+
+        A disk that is full or read-only is told of and waited for: records stay in memory meanwhile.
+        """
         try:
-            flushes_a_sync = round(SYNC_INTERVAL_S / FLUSH_INTERVAL_S)
             while True:
-                written: set[PotFile] = set()
-                for _ in range(flushes_a_sync):
-                    await asyncio.sleep(FLUSH_INTERVAL_S)
-                    written.update(file for file in list(self._open.values()) if file.flush())
-                for file in written & set(self._open.values()):
-                    await asyncio.to_thread(file.sync)
+                try:
+                    await self._flush_and_sync()
+                except Unavailable as error:
+                    log.error("records_not_written", error=str(error))
+                    await asyncio.sleep(SYNC_INTERVAL_S)
         finally:
             self.close()
+
+    async def _flush_and_sync(self) -> None:
+        written: set[PotFile] = set()
+        for _ in range(round(SYNC_INTERVAL_S / FLUSH_INTERVAL_S)):
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            written.update(file for file in list(self._open.values()) if file.flush())
+        for file in written & set(self._open.values()):
+            await asyncio.to_thread(file.sync)
 
     def _path(self, pot: bytes) -> Path:
         return self.directory / f"{pot.hex()}.records"
@@ -252,12 +276,6 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror}: relay records cannot be kept", retry_after_s=1.0) from error
-
-
-def _write_all(descriptor: int, data: bytearray) -> None:
-    written = 0
-    while written < len(data):
-        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def _records(read: Callable[[int], bytes], count: int) -> Iterator[bytes]:

@@ -1,0 +1,158 @@
+"""kill -9 at every step of the way from a relay to its money, then a restart: what was earned is paid once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from pocketnode.localnet.plan import GATEWAY, SUPPLIERS
+from tests.faults import books
+from tests.faults.world import DAEMONS, World, running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+AT_ONCE: Final = 4
+CALLS: Final = 60
+UNITS: Final = 10  # of eth_chainId
+
+
+@dataclass(frozen=True)
+class Death:
+    """One row: who dies where, and what the books may differ by from what users got.
+
+    Parameters
+    ----------
+    withheld : the gateway never states, so that pay rests on the supplier's own receipts.
+    unpaid_most, overpaid_most : relays of the dead daemon's lanes in flight when it died. Their answers may have been
+        on the way: users may lack answers that are paid, and with a dead supplier's claims the reverse.
+    """
+
+    daemon: str
+    point: str
+    withheld: bool = False
+    unpaid_most: int = 0
+    overpaid_most: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.daemon}-{self.point}{'-withheld' if self.withheld else ''}"
+
+
+S: Final = SUPPLIERS[0]
+RELAYING: Final = (
+    Death(S, "before-receipt-stored"),
+    Death(S, "after-receipt-stored"),
+    Death(S, "before-answer-sent"),
+    Death(S, "after-answer-sent"),
+    Death(GATEWAY, "before-record-written", overpaid_most=AT_ONCE),
+    Death(GATEWAY, "after-record-written", overpaid_most=AT_ONCE),
+    Death(S, "before-receipt-stored", withheld=True, unpaid_most=AT_ONCE),
+    Death(S, "after-receipt-stored", withheld=True, unpaid_most=AT_ONCE),
+    Death(S, "before-answer-sent", withheld=True, unpaid_most=AT_ONCE),
+    Death(S, "after-answer-sent", withheld=True, unpaid_most=AT_ONCE),
+)
+SETTLING: Final = (
+    Death(GATEWAY, "before-statement-signed"),
+    Death(GATEWAY, "after-statement-signed"),
+    Death(GATEWAY, "before-statement-sent"),
+    Death(GATEWAY, "after-statement-sent"),
+    Death(GATEWAY, "before-statement-mined"),
+    Death(GATEWAY, "after-statement-mined"),
+    Death(GATEWAY, "before-statement-final"),
+    Death(GATEWAY, "after-statement-final"),
+    Death(S, "before-claim-signed", withheld=True),
+    Death(S, "after-claim-signed", withheld=True),
+    Death(S, "before-claim-sent", withheld=True),
+    Death(S, "after-claim-sent", withheld=True),
+    Death(S, "before-claim-mined", withheld=True),
+    Death(S, "after-claim-mined", withheld=True),
+    Death(S, "before-withdraw-sent"),
+    Death(S, "after-withdraw-sent"),
+    Death(S, "before-withdraw-mined"),
+    Death(S, "after-withdraw-mined"),
+    Death(S, "before-receipts-dropped"),
+    Death(S, "after-receipts-dropped"),
+)
+# One of each kind runs with the other tests; all of them with `make audit`.
+OFTEN: Final = {
+    "supplier-1-before-answer-sent-withheld",
+    "gateway-after-record-written",
+    "gateway-after-statement-sent",
+    "supplier-1-after-claim-signed-withheld",
+    "supplier-1-before-withdraw-mined",
+}
+
+
+def rows(deaths: tuple[Death, ...]) -> list[object]:
+    marks = {False: [pytest.mark.audit], True: []}
+    return [pytest.param(death, id=str(death), marks=marks[str(death) in OFTEN]) for death in deaths]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with running(tmp_path_factory.mktemp("kill") / "net") as world:
+        yield world
+
+
+async def prepared(world: World, death: Death) -> int:
+    """Have everyone run as the row wants it, and return a session that has just begun."""
+    statements = {"withhold": death.withheld}
+    if world.configured(GATEWAY)["statements"] != statements:
+        await world.restart(GATEWAY, statements=statements)
+    for name in DAEMONS:
+        if not world.alive(name):
+            await world.start(name)
+    return await world.new_session()
+
+
+@pytest.mark.parametrize("death", rows(RELAYING))
+async def test_a_death_among_relays(world: World, death: Death) -> None:
+    number = await prepared(world, death)
+    assert await world.load(CALLS, AT_ONCE) == CALLS
+    world.arm(death.daemon, death.point)
+    await world.load(CALLS, AT_ONCE)
+    await world.gone(death.daemon)
+    await world.start(death.daemon)
+    assert await world.load(CALLS, AT_ONCE) == CALLS
+    await world.settle(number)
+    await check_books(world, number, death)
+
+
+@pytest.mark.parametrize("death", rows(SETTLING))
+async def test_a_death_while_settling(world: World, death: Death) -> None:
+    number = await prepared(world, death)
+    assert await world.load(CALLS, AT_ONCE) == CALLS
+    world.arm(death.daemon, death.point)
+    await world.mine_to(world.end_of(number))
+
+    async def dead() -> bool:
+        return not world.alive(death.daemon)
+
+    await world.mine_until(dead, 30, f"{death.daemon} never came to {death.point}")
+    await world.start(death.daemon)
+    await world.settle(number)
+    await check_books(world, number, death)
+
+
+async def check_books(world: World, number: int, death: Death) -> None:
+    """Everyone is paid once, for what users got, give or take what was in flight."""
+    users = {world.name_of(operator): units for operator, units in world.answered.of(world.session(number)).items()}
+
+    async def everyone_is_paid() -> bool:
+        pot = await books.pot(world, number)
+        return pot.paid.keys() >= users.keys()
+
+    await world.mine_until(everyone_is_paid, 25, f"session {number} is not paid out")
+    pot = await books.pot(world, number)
+    assert pot.payments == len(pot.paid)
+    assert pot.statements == (0 if death.withheld else 1)
+    assert not pot.faults
+    least = death.unpaid_most * UNITS
+    most = death.overpaid_most * UNITS
+    for name, units in pot.units.items():
+        answered = users.get(name, 0)
+        assert answered - least <= units <= answered + most, (name, users, pot)
+    books.check_pay(pot)
