@@ -33,6 +33,8 @@ GROUPS: Final[dict[str, tuple[str, str, str]]] = {
     "keys": ("pocketnode.cli.keys", "keys", "Create and read encrypted keys."),
     "localnet": ("pocketnode.cli.localnet", "localnet", "A whole market on this machine."),
     "service": ("pocketnode.cli.service", "service", "Services: what is sold."),
+    "session": ("pocketnode.cli.session", "session", "Who serves in a session, and what it paid."),
+    "settlement": ("pocketnode.cli.settlement", "settlement", "What is owed, and what it waits for."),
     "supplier": ("pocketnode.cli.supplier", "supplier", "Run a supplier and its registrations."),
 }
 
