@@ -52,7 +52,7 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claim was taken: of `units`, worth `amount`; `taken` is what it took from escrow besides."""
+    """A claim was taken: of `units`, worth `amount`; `taken` is what its pot has taken from escrow so far."""
 
     pot: bytes
     registration: int

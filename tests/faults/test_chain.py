@@ -1,0 +1,190 @@
+"""A chain that is away, slow, behind, lying, failing, dear, forgetful or rewritten: money waits, and then is right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from pocketnode.chain.events import Claimed, Stated, Withdrawn
+from pocketnode.localnet.plan import GATEWAY
+from tests.faults import books
+from tests.faults.chain_proxy import Mood
+from tests.faults.world import DAEMONS, World, running, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+CALLS: Final = 60
+GWEI: Final = 10**9
+audit = pytest.mark.audit
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with running(tmp_path_factory.mktemp("chain") / "net") as world:
+        yield world
+
+
+async def served(world: World, withhold: bool = False) -> int:
+    """Return a session that has just begun and in which users got answers."""
+    for name in DAEMONS:
+        world.nodes[name].mood = Mood()
+        if not world.alive(name):
+            await world.start(name)
+    if world.configured(GATEWAY).get("statements") != {"withhold": withhold}:
+        await world.restart(GATEWAY, statements={"withhold": withhold})
+    number = await world.new_session()
+    assert await world.load(CALLS) == CALLS
+    return number
+
+
+async def paid(world: World, number: int, stated: bool = True) -> None:
+    """Wait until everyone is paid, and check that it is once and exactly for what users got."""
+    users = {world.name_of(operator): units for operator, units in world.answered.of(world.session(number)).items()}
+
+    async def everyone() -> bool:
+        return (await books.pot(world, number)).paid.keys() >= users.keys()
+
+    await world.mine_until(everyone, 40, f"session {number} is not paid out")
+    await world.pace(await world.head() + 4)
+    pot = await books.pot(world, number)
+    assert pot.units == users
+    assert pot.payments == len(users)
+    assert pot.statements == stated
+    assert not pot.faults
+    books.check_pay(pot)
+    assert all(world.alive(name) for name in DAEMONS)
+
+
+async def test_a_node_away_for_the_whole_statement_window(world: World) -> None:
+    number = await served(world)
+    world.nodes[GATEWAY].mood.down = True
+    windows = world.deployment.windows
+    await world.mine_to(world.end_of(number))
+    await world.pace(world.end_of(number) + windows.statement + 1)
+    world.nodes[GATEWAY].mood.down = False
+    await world.pace(world.end_of(number) + windows.statement + windows.claim + 1)
+    await paid(world, number, stated=False)
+    assert "statement_missed" in world.log(GATEWAY)
+
+
+MOODS: Final = {
+    "slow": Mood(delay_s=0.15),
+    "failing": Mood(failing=0.5),
+    "behind": Mood(behind=2),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[audit] if n != "failing" else []) for n in MOODS])
+async def test_a_node_that_is_no_good(world: World, name: str) -> None:
+    number = await served(world)
+    for daemon in DAEMONS:
+        mood = MOODS[name]
+        world.nodes[daemon].mood = Mood(delay_s=mood.delay_s, failing=mood.failing, behind=mood.behind)
+    assert await world.load(CALLS) == CALLS
+    await world.settle(number, every_s=1.0)
+    await paid(world, number)
+
+
+@audit
+async def test_a_node_that_lies_about_its_head(world: World) -> None:
+    number = await served(world)
+    for daemon in DAEMONS:
+        world.nodes[daemon].mood.ahead = 500
+    await world.load(CALLS)
+    await asyncio.sleep(2)
+    for daemon in DAEMONS:
+        world.nodes[daemon].mood.ahead = 0
+
+    async def works_again() -> bool:
+        return bool(await world.ask())
+
+    await until(works_again, 20, "the gateway does not find back", 0.5)
+    await world.settle(number)
+    await paid(world, number)
+
+
+async def test_an_empty_gas_balance_is_told_and_recovered_from(world: World) -> None:
+    address = world.plan.addresses[GATEWAY]
+    balance = await world.rpc.ask("eth_getBalance", address, "latest")
+    number = await served(world)
+    await world.rpc.ask("anvil_setBalance", address, "0x0")
+    await world.mine_to(world.end_of(number))
+    await world.pace(world.end_of(number) + 4)
+    assert "gas_balance_low" in world.log(GATEWAY)
+    assert (await books.pot(world, number)).statements == 0
+    await world.rpc.ask("anvil_setBalance", address, balance)
+    await world.settle(number)
+    await paid(world, number, stated=(await books.pot(world, number)).statements == 1)
+
+
+@audit
+async def test_a_fee_spike_is_waited_for(world: World) -> None:
+    number = await served(world)
+    await world.mine_to(world.end_of(number))
+    for _ in range(3):
+        await world.rpc.ask("anvil_setNextBlockBaseFeePerGas", hex(900 * GWEI))
+        await world.mine()
+        await asyncio.sleep(0.4)
+    await world.rpc.ask("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+    await world.settle(number)
+    await paid(world, number, stated=(await books.pot(world, number)).statements == 1)
+    assert "fee_above_cap" in world.log(GATEWAY)
+
+
+@audit
+async def test_a_transaction_that_no_node_passes_on(world: World) -> None:
+    number = await served(world)
+    world.nodes[GATEWAY].mood.swallows = True
+    await world.mine_to(world.end_of(number))
+
+    async def swallowed() -> bool:
+        return bool(world.nodes[GATEWAY].swallowed)
+
+    await world.mine_until(swallowed, 10, "no statement was sent")
+    world.nodes[GATEWAY].mood.swallows = False
+    await world.settle(number)
+    await paid(world, number)
+
+
+def has(
+    world: World, number: int, kind: type[Stated | Claimed | Withdrawn], times: int
+) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        pot = await books.pot(world, number)
+        return {Stated: pot.statements, Claimed: len(pot.claimed), Withdrawn: pot.payments}[kind] >= times
+
+    return holds
+
+
+REORGS: Final = [(kind, depth) for kind in (Stated, Claimed, Withdrawn) for depth in (1, 2, 4, 8)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth"),
+    [
+        pytest.param(
+            kind,
+            depth,
+            id=f"{kind.__name__}-{depth}",
+            marks=[] if (kind, depth) in ((Stated, 2), (Withdrawn, 4)) else [audit],
+        )
+        for kind, depth in REORGS
+    ],
+)
+async def test_a_reorg_across_it(world: World, kind: type[Stated | Claimed | Withdrawn], depth: int) -> None:
+    """The chain forgets the newest `depth` blocks and all that was in them, and goes on with others."""
+    withhold = kind is Claimed
+    number = await served(world, withhold)
+    await world.mine_to(world.end_of(number))
+    suppliers = len(world.answered.of(world.session(number)))
+    await world.mine_until(has(world, number, kind, 1 if kind is Stated else suppliers), 30, f"nobody {kind.__name__}")
+    # One block is on top already when it is seen; as many as the reorg is deep are gone, the transaction with them.
+    await world.pace(await world.head() + depth - 1)
+    await asyncio.sleep(0.5)
+    await world.rpc.ask("anvil_reorg", depth, [])
+    await world.settle(number)
+    await paid(world, number, stated=not withhold and (await books.pot(world, number)).statements == 1)
