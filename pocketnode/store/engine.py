@@ -29,13 +29,14 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.absolute()}"
 
 
-def open_store(url: str) -> Engine:
+def open_store(url: str, lock_wait_ms: int = LOCK_WAIT_MS) -> Engine:
     """Return the database at `url` with its schema up to date.
 
     Parameters
     ----------
     url : of SQLAlchemy, such as `sqlite:////var/lib/pocketnode/state.db` or `postgresql+psycopg://user@host/name`;
         `sqlite://` is one in memory, for commands that do one thing after the other.
+    lock_wait_ms : how long a writer waits for another one (SQLite).
 
     Raises
     ------
@@ -51,7 +52,7 @@ def open_store(url: str) -> Engine:
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ConfigError(f"store {url.split('@')[-1]!r}: {error}") from error
     if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
+        _prepare_sqlite(engine, lock_wait_ms)
     migrate(engine)
     return engine
 
@@ -107,7 +108,7 @@ def _engine(url: URL) -> Engine:
     return create_engine(url)
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, lock_wait_ms: int) -> None:
     """Make transactions whole (the driver's own begin too late) and durable (an answer to a Receipt is money)."""
 
     @event.listens_for(engine, "connect")
@@ -116,7 +117,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
-        cursor.execute(f"PRAGMA busy_timeout={LOCK_WAIT_MS}")
+        cursor.execute(f"PRAGMA busy_timeout={lock_wait_ms}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

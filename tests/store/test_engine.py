@@ -1,0 +1,90 @@
+"""The schema and its revisions agree, a store opens twice at once, and a bad one gives a clear error."""
+
+from __future__ import annotations
+
+import pkgutil
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+import pocketnode.store
+from pocketnode.errors import ConfigError, Corrupt, Unavailable
+from pocketnode.store.engine import open_store, sqlite_url, transaction
+from pocketnode.store.journal import Intent, Journal
+from pocketnode.store.tables import metadata
+
+
+def test_the_revisions_make_the_tables_that_the_code_reads(tmp_path: Path) -> None:
+    for module in pkgutil.iter_modules(pocketnode.store.__path__, "pocketnode.store."):
+        import_module(module.name)  # each registers its tables
+    engine = open_store(sqlite_url(tmp_path / "state.db"))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_many_may_open_a_store_at_once(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "state.db")
+    with ThreadPoolExecutor(4) as pool:
+        for engine in pool.map(open_store, [url] * 4):
+            engine.dispose()
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "state.db")
+    with open_store(url).begin() as tx:
+        tx.execute(text("update alembic_version set version_num = 'r9999' where version_num like 'r%'"))
+    with pytest.raises(ConfigError, match="newer version"):
+        open_store(url)
+
+
+def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(Corrupt, match=r"state\.db"):
+        open_store(sqlite_url(tmp_path / "state.db"))
+
+
+def test_a_truncated_database_is_never_believed(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    engine = open_store(sqlite_url(path))
+    Journal(engine, b"k" * 20).add(Intent("deposit", None, bytes(50_000)))
+    engine.dispose()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises((Corrupt, Unavailable)):
+        Journal(open_store(sqlite_url(path)), b"k" * 20).get("deposit")
+
+
+def test_a_locked_database_is_unavailable(tmp_path: Path) -> None:
+    engine = open_store(sqlite_url(tmp_path / "state.db"), lock_wait_ms=50)
+    holder = sqlite3.connect(tmp_path / "state.db")
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(Unavailable, match="locked"), transaction(engine):
+            pass
+    finally:
+        holder.close()
+
+
+def test_an_unknown_kind_of_database_is_refused() -> None:
+    with pytest.raises(ConfigError, match="store"):
+        open_store("oracular://nowhere")
+
+
+def test_a_transaction_happens_whole_or_not(tmp_path: Path) -> None:
+    engine = open_store(sqlite_url(tmp_path / "state.db"))
+
+    def fail_half_way() -> None:
+        with transaction(engine) as tx:
+            tx.execute(text("insert into followed_blocks (number, hash) values (1, x'00')"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_half_way()
+    with transaction(engine) as tx:
+        assert tx.execute(text("select count(*) from followed_blocks")).scalar() == 0
