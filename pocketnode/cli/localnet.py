@@ -16,7 +16,7 @@ from pocketnode import daemon
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows, say
 from pocketnode.errors import Corrupt, NotFound
-from pocketnode.localnet import ending, plan, state, supervisor
+from pocketnode.localnet import ending, plan, state
 from pocketnode.localnet.plan import SUPPLIERS, Options, Plan
 from pocketnode.localnet.state import SUPERVISOR, Layout
 
@@ -72,10 +72,12 @@ def up(
     """
     degraded = "" if degrade == "none" else degrade
     options = Options(gateway_port, degraded, delay_ms, failure_rate, withhold_statements)
-    supervisor.refuse_second(layout)
+    state.refuse_second(layout)
     if detach:
         start_detached(layout, sys.argv[1:])
         return
+    from pocketnode.localnet.supervisor import Supervisor
+
     view = sys.stdout.isatty() and not no_view
     started = time.monotonic()
 
@@ -90,7 +92,7 @@ def up(
             await asyncio.Event().wait()
 
     async def run() -> None:
-        await supervisor.Supervisor(layout, options, say).run(daemon.stop_on_signals(), show)
+        await Supervisor(layout, options, say).run(daemon.stop_on_signals(), show)
 
     log_to_stderr("warning", as_json=False)
     asyncio.run(run())
@@ -201,25 +203,27 @@ def logs(name: str, follow: bool, lines: int, layout: Layout) -> None:
 @localnet.command()
 @click.option("--rate", type=click.FloatRange(0.01, 1000), default=4.0, show_default=True, help="Requests a second.")
 @click.option("--seconds", type=click.FloatRange(0.1), help="How long; until Ctrl-C if not given.")
+@click.option("--chats", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share that asks the LLM.")
 @folder_option
 @json_option
-def traffic(rate: float, seconds: float | None, layout: Layout, as_json: bool) -> None:
+def traffic(rate: float, seconds: float | None, chats: float, layout: Layout, as_json: bool) -> None:
     """Send a steady mix of chats, streamed chats and Ethereum calls through the gateway.
 
     \b
     Example:
       pocketnode localnet traffic --rate 10 --seconds 60
     """
+    from pocketnode.localnet.race import first_of
     from pocketnode.localnet.traffic import Load
 
     state.need_running(layout)
     network = plan.read(layout)
     assert network is not None
-    load = Load(network.url(plan.GATEWAY), layout.api_key.read_text().strip(), rate)
+    load = Load(network.url(plan.GATEWAY), layout.api_key.read_text().strip(), rate, chats)
     say(f"{rate:g} requests a second to {network.url(plan.GATEWAY)}")
 
     async def run() -> None:
-        await supervisor.first_of(load.run(seconds), daemon.stop_on_signals().wait())
+        await first_of(load.run(seconds), daemon.stop_on_signals().wait())
 
     asyncio.run(run())
     tally = load.tally
@@ -287,5 +291,5 @@ def reset(layout: Layout, yes: bool) -> None:
     now = state.read(layout)
     if now is not None and now.running():
         ending.end(now)
-    supervisor.reset(layout)
+    state.reset(layout)
     say("removed")

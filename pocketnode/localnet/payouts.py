@@ -47,6 +47,7 @@ class SessionPay:
 
     session: int
     service: str
+    pot: str
     stated: bool
     debit: int
     fee: int
@@ -91,7 +92,7 @@ def session_pay(book: Book, names: dict[bytes, str]) -> SessionPay:
     """Return a book with the names that suppliers have here; those that served nothing are left out."""
     suppliers = [_supplier_pay(line, names) for line in book.lines if line.units]
     service = service_name(book.service)
-    return SessionPay(book.number, service, book.stated, book.debit, book.fee, book.balances, suppliers)
+    return SessionPay(book.number, service, book.pot.hex(), book.stated, book.debit, book.fee, book.balances, suppliers)
 
 
 def _supplier_pay(line: BookLine, names: dict[bytes, str]) -> SupplierPay:

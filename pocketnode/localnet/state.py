@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import psutil
 
-from pocketnode.errors import NotFound
+from pocketnode.errors import ConfigError, NotFound
 
 SUPERVISOR: Final = "supervisor"
 Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
@@ -145,3 +146,21 @@ def need_running(layout: Layout) -> State:
     if state is None or not state.running():
         raise NotFound(f"no local network runs in {layout.root}: start one with `pocketnode localnet up`")
     return state
+
+
+def refuse_second(layout: Layout) -> None:
+    """Raise ConfigError if a local network runs in this folder already."""
+    last = read(layout)
+    if last is not None and last.running():
+        raise ConfigError(
+            f"a local network runs in {layout.root} already (pid {last.processes[0].pid}): "
+            "see `pocketnode localnet status`, or stop it with `pocketnode localnet down`"
+        )
+
+
+def reset(layout: Layout) -> None:
+    """Remove everything that a network left in its folder, and only that."""
+    for name in ("config", "keys", "data", "logs"):
+        shutil.rmtree(layout.root / name, ignore_errors=True)
+    for path in (layout.network, layout.state, layout.deployment):
+        path.unlink(missing_ok=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from pocketnode.errors import ConfigError, PocketError
+from pocketnode.errors import PocketError
 from pocketnode.localnet import configs, market, plan, ports, processes, state
 from pocketnode.localnet.children import Children
 from pocketnode.localnet.plan import CHAIN, Options, Plan
+from pocketnode.localnet.race import first_of
 from pocketnode.localnet.state import Layout, Phase, Process, State
 
 Say = Callable[[str], None]
@@ -36,7 +36,7 @@ class Supervisor:
         PocketError
             it could not come up, or one of its processes died; everything has been stopped by then.
         """
-        refuse_second(self._layout)
+        state.refuse_second(self._layout)
         try:
             await first_of(stop.wait(), self._live(show))
         except PocketError as error:
@@ -69,7 +69,7 @@ class Supervisor:
         if last is not None and last.phase != "stopped":
             # The chain's state is written when it ends in peace: daemons would remember blocks that it does not.
             self._say("the last run did not end in order: starting afresh")
-            reset(self._layout)
+            state.reset(self._layout)
         if self._options.gateway_port:
             ports.check(self._options.gateway_port, "the gateway", "stop that, or choose another with `--gateway-port`")
         self._layout.make()
@@ -79,7 +79,7 @@ class Supervisor:
             return known
         if known is not None:
             self._say("other options than last time: starting afresh")
-            reset(self._layout)
+            state.reset(self._layout)
             self._layout.make()
         return plan.make(self._layout, self._options)
 
@@ -121,34 +121,3 @@ class Supervisor:
         self._note("stopping")
         await self._children.stop()
         state.write(self._layout, State(phase, [], message))
-
-
-def refuse_second(layout: Layout) -> None:
-    """Raise ConfigError if a local network runs in this folder already."""
-    last = state.read(layout)
-    if last is not None and last.running():
-        raise ConfigError(
-            f"a local network runs in {layout.root} already (pid {last.processes[0].pid}): "
-            "see `pocketnode localnet status`, or stop it with `pocketnode localnet down`"
-        )
-
-
-def reset(layout: Layout) -> None:
-    """Remove everything that a network left in its folder, and only that."""
-    for name in ("config", "keys", "data", "logs"):
-        shutil.rmtree(layout.root / name, ignore_errors=True)
-    for path in (layout.network, layout.state, layout.deployment):
-        path.unlink(missing_ok=True)
-
-
-async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
-    """Wait for the first to end, cancel the rest, and raise what the first raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

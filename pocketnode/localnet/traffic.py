@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import aiohttp
 
+AT_ONCE_MOST: Final = 256
 MODEL: Final = "smollm2-135m"
 QUESTIONS: Final = (
     "Why is the sky blue?",
@@ -45,14 +46,20 @@ class Tally:
 
 
 class Load:
-    """Sends `rate_per_s` requests a second, answered or not, while fewer than `most_at_once` wait for their answer."""
+    """Sends `rate_per_s` requests a second, answered or not, while fewer than `AT_ONCE_MOST` wait for their answer.
 
-    def __init__(self, url: str, key: str, rate_per_s: float, seed: int = 0, most_at_once: int = 32) -> None:
+    Parameters
+    ----------
+    chats : share of requests that ask the LLM, half of them streamed; the others are Ethereum calls.
+    """
+
+    def __init__(self, url: str, key: str, rate_per_s: float, chats: float = 0.1, seed: int = 0) -> None:
         self._url = url
         self._headers = {"Authorization": f"Bearer {key}"}
         self._interval_s = 1 / rate_per_s
+        self._weights = [1 - chats, chats / 2, chats / 2]
         self._random = random.Random(seed)
-        self._room = asyncio.Semaphore(most_at_once)
+        self._room = asyncio.Semaphore(AT_ONCE_MOST)
         self._ids = itertools.count(1)
         self.tally = Tally()
 
@@ -73,7 +80,7 @@ class Load:
                 group.create_task(self._one(http))
 
     async def _one(self, http: aiohttp.ClientSession) -> None:
-        kind, send = self._random.choices(self._kinds(), weights=[8, 1, 1])[0]
+        kind, send = self._random.choices(self._kinds(), weights=self._weights)[0]
         self.tally.sent += 1
         started = time.monotonic()
         try:

@@ -36,9 +36,9 @@ class Localnet:
     def payouts(self) -> list[dict[str, Any]]:
         return json_of("localnet", "payouts", "--json", "--dir", self.folder)
 
-    def traffic(self, rate: float, seconds: float) -> dict[str, Any]:
-        words = ("--rate", str(rate), "--seconds", str(seconds), "--json", "--dir", self.folder)
-        return json_of("localnet", "traffic", *words)[0]
+    def traffic(self, rate: float, seconds: float, chats: float = 0.03) -> dict[str, Any]:
+        words = ("--rate", str(rate), "--seconds", str(seconds), "--chats", str(chats), "--json", "--dir", self.folder)
+        return json_of("localnet", "traffic", *words, timeout_s=seconds + 60)[0]
 
     def settled_with(self, service: str, suppliers: int, within_s: float) -> dict[str, Any]:
         """Wait for a settled session of `service` in which so many suppliers were paid."""
@@ -51,9 +51,9 @@ class Localnet:
         raise AssertionError(f"no session of {service} was settled within {within_s} s")
 
 
-def json_of(*words: str | Path) -> list[dict[str, Any]]:
+def json_of(*words: str | Path, timeout_s: float = 60) -> list[dict[str, Any]]:
     """Run a command that prints one JSON object a line."""
-    done = pocketnode(*words)
+    done = pocketnode(*words, timeout_s=timeout_s)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -38,7 +38,7 @@ def test_a_session_names_who_served_in_it() -> None:
 def a_session(balanced: bool = True) -> SessionPay:
     one = SupplierPay("supplier-1", 1, 50, 1.0, 100, 99, 0, False)
     two = SupplierPay("supplier-3", 3, 50, None, 100, 97, 0, True)
-    return SessionPay(3, "eth", True, 200, 4, balanced, [one, two])
+    return SessionPay(3, "eth", "01", True, 200, 4, balanced, [one, two])
 
 
 def test_a_table_has_everyone_the_fee_and_the_debit() -> None:

@@ -52,7 +52,7 @@ async def endpoint() -> AsyncIterator[tuple[Endpoint, str]]:
 
 async def test_load_keeps_its_rate_and_mixes_all_kinds(endpoint: tuple[Endpoint, str]) -> None:
     server, url = endpoint
-    load = Load(url, "a key", rate_per_s=100)
+    load = Load(url, "a key", rate_per_s=100, chats=0.2)
     await load.run(seconds=1)
     assert 95 <= load.tally.sent <= 101
     assert load.tally.done.total() == load.tally.sent
