@@ -22,6 +22,7 @@ from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
 from pocketnode.chain.sender import Sender
+from pocketnode.cli import gateway_bond
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.crypto import keystore
@@ -69,6 +70,10 @@ def gateway() -> None:
     Example:
       pocketnode gateway start --config gateway.yaml
     """
+
+
+for _command in gateway_bond.COMMANDS:
+    gateway.add_command(_command)
 
 
 @gateway.command()
