@@ -231,12 +231,13 @@ class Access:
         return await self._keep(digest, key)
 
     async def _keep(self, digest: bytes, key: ApiKey) -> Holder:
-        kept = self._holders.get(digest)
+        used_units = await asyncio.to_thread(self._used_units, key.id)
+        kept = self._holders.get(digest)  # only now: others may have come while we read
         if kept is not None and kept[1].key.rules == key.rules:
             holder = kept[1]
             holder.key = key
         else:
-            holder = Holder(key, await asyncio.to_thread(self._used_units, key.id))
+            holder = Holder(key, used_units)
         if len(self._holders) >= self._keys_most:
             del self._holders[next(iter(self._holders))]
         self._holders[digest] = (self._clock(), holder)

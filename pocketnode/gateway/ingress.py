@@ -19,6 +19,7 @@ POSTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 HEADER_BYTES_MOST: Final = 8190
 HEADERS_MOST: Final = 100
 KEEP_ALIVE_S: Final = 75.0
+LINGER_S: Final = 1.0  # for the rest of a body that was refused
 
 
 class Ingress:
@@ -47,6 +48,8 @@ class Ingress:
             max_line_size=HEADER_BYTES_MOST,
             max_field_size=HEADER_BYTES_MOST,
             max_headers=HEADERS_MOST,
+            lingering_time=LINGER_S,
+            shutdown_timeout=LINGER_S,
         )
 
     async def start(self, listen: str, reuse_port: bool = False) -> int:
