@@ -154,18 +154,27 @@ class Holder:
         self.in_flight += 1
         return Reservation(self, now_s, units, tokens)
 
-    def tightest(self, now_s: float) -> Window | None:
-        """Return the request limit with least left, for the x-ratelimit headers."""
-        requests = [w for w in self.windows if w.measure == "requests"]
-        for window in requests:
+    def headers(self, now_s: float) -> dict[str, str]:
+        """Return the x-ratelimit headers of the request limit with least left; none where there is no limit."""
+        windows = [w for w in self.windows if w.measure == "requests"]
+        if not windows:
+            return {}
+        for window in windows:
             window.turn(now_s)
-        return min(requests, key=lambda w: w.most - w.used, default=None)
+        window = min(windows, key=lambda w: w.most - w.used)
+        return {
+            "x-ratelimit-limit-requests": str(window.most),
+            "x-ratelimit-remaining-requests": str(max(0, window.most - window.used)),
+            "x-ratelimit-reset-requests": f"{window.left_s(now_s):.3f}s",
+        }
 
     def _exceeded(self, window: Window, now_s: float) -> Refused:
         if window.length_s == TOTAL_S:
             return Refused(OUT_OF_BUDGET, f"the budget of {window.most} units is used up")
         words = f"limit of {window.most} {window.measure} per {window.name} reached"
-        return Refused(RATE_LIMITED, words, retry_after_s=window.left_s(now_s))
+        refused = Refused(RATE_LIMITED, words, retry_after_s=window.left_s(now_s))
+        refused.headers = self.headers(now_s)
+        return refused
 
     def _comes_from(self, address: str | None) -> bool:
         try:

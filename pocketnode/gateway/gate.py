@@ -99,7 +99,7 @@ class Gate:
 
 def refusal_headers(refused: Refused, request_id: str) -> dict[str, str]:
     """Return the headers of an error answer."""
-    headers = {REQUEST_ID: request_id}
+    headers = {REQUEST_ID: request_id, **refused.headers}
     if refused.retry_after_s > 0:
         headers["Retry-After"] = str(max(1, math.ceil(refused.retry_after_s)))
     if refused.reason.status == 401:
@@ -108,16 +108,8 @@ def refusal_headers(refused: Refused, request_id: str) -> dict[str, str]:
 
 
 def limit_headers(holder: Holder) -> dict[str, str]:
-    """Return the x-ratelimit headers of the tightest request limit; none where there is no limit."""
-    now_s = time.time()
-    window = holder.tightest(now_s)
-    if window is None:
-        return {}
-    return {
-        "x-ratelimit-limit-requests": str(window.most),
-        "x-ratelimit-remaining-requests": str(max(0, window.most - window.used)),
-        "x-ratelimit-reset-requests": f"{window.left_s(now_s):.3f}s",
-    }
+    """Return the x-ratelimit headers of an answer; none for a key without limits."""
+    return holder.headers(time.time()) if holder.windows else {}
 
 
 def _secret_of(request: web.Request) -> str:

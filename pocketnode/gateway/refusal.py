@@ -60,6 +60,7 @@ class Refused(PocketError):
     ) -> None:
         super().__init__(message)
         self.raw_id = raw_id
+        self.headers: dict[str, str] = {}  # further HTTP headers of the answer
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.param = param

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import orjson
 import pytest
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from pocketnode.protocol.quality import Verdict
@@ -286,7 +286,7 @@ async def test_limits_of_a_key_hold_under_concurrency(start: Start) -> None:
     assert sorted(status for status, _, _ in answers) == [200] * 5 + [429] * 7
     refused = next(headers for status, _, headers in answers if status == 429)
     assert int(refused["retry-after"]) >= 1
-    assert answers[0][2]["x-ratelimit-limit-requests"] == "5"
+    assert {headers["x-ratelimit-limit-requests"] for _, _, headers in answers} == {"5"}
     assert (await gateway.post("/v1/chat/completions", ASK))[0] == 403
 
 
