@@ -1,0 +1,176 @@
+// The gateway at a glance: reliable, performant, cheap; traffic over time; services.
+
+import { COLOURS, Chart } from "../chart.js";
+import { perSecond, ratio, summed, total } from "../columns.js";
+import { amount, count, ms, percent, short } from "../format.js";
+import { html, useState } from "../html.js";
+import { useLive } from "../live.js";
+import { useLoad } from "../load.js";
+import { Card, Chip, Empty, Gauge, Page, Segments, Table, Waiting } from "../parts.js";
+import { SPANS, spanOf, useColumns } from "../series.js";
+
+const RECENT_S = 300;
+
+export function Overview({ about }) {
+  const [span, setSpan] = useState("1h");
+  const [service, setService] = useState("");
+  const data = useColumns(spanOf(span));
+  const recent = useColumns(RECENT_S);
+  const { state } = useLive();
+  const chain = useLoad(about.pages.includes("explorer") ? "/api/chain" : null, 20_000).value;
+  const tools = html`<label class="hidden" for="service">Service</label>
+    <select id="service" value=${service} onChange=${(event) => setService(event.target.value)}>
+      <option value="">All services</option>
+      ${about.services.map((one) => html`<option key=${one.id} value=${one.id}>${one.title}</option>`)}
+    </select>
+    <${Segments} label="Span of time" options=${SPANS.map((one) => [one.key, one.name])} value=${span} onChange=${setSpan} />`;
+  return html`<${Page} title="Overview" about="What users of this gateway get, and what it costs." tools=${tools}>
+    <${Trilemma} about=${about} service=${service} data=${recent.value} chain=${chain} />
+    ${data.value ? html`<${Charts} about=${about} service=${service} data=${data.value} spanS=${spanOf(span)} />` : html`<${Card}><${Waiting} error=${data.error} what="The series" /><//>`}
+    <${Services} about=${about} data=${recent.value} now=${state?.now} chain=${chain} />
+  <//>`;
+}
+
+function chosen(about, service) {
+  return about.services.filter((one) => !service || one.id === service);
+}
+
+function Trilemma({ about, service, data, chain }) {
+  const services = chosen(about, service)
+    .map((one) => ({ ...one, sums: data?.series[one.id] ? summed(data.series[one.id]) : null, terms: chain?.services.find((s) => s.id === one.id) }))
+    .filter((one) => one.sums?.relays);
+  return html`<section class="grid-3" aria-label="Reliable, performant, cheap: the last five minutes against their promises">
+    <${Reliable} services=${services} />
+    <${Performant} services=${services} />
+    <${Cheap} services=${services} token=${about.token} />
+  </section>`;
+}
+
+function Lemma({ name, tone, state, value, unit, gauge, says, ends }) {
+  return html`<article class="card lemma">
+    <header><h2>${name}</h2><${Chip} tone=${tone}>${state}<//></header>
+    <p class="value">${value}<span class="unit">${unit}</span></p>
+    ${gauge ?? html`<${Gauge} value=${0} label="nothing measured yet" />`}
+    <div class="ends"><span>${ends?.[0] ?? " "}</span><span>${ends?.[1] ?? " "}</span></div>
+    <p class="says">${says}</p>
+  </article>`;
+}
+
+const QUIET = { tone: "", state: "No traffic", value: "–", says: "Nothing was asked in the last five minutes." };
+
+function Reliable({ services }) {
+  if (!services.length) return html`<${Lemma} name="Reliable" ...${QUIET} />`;
+  const relays = services.reduce((sum, one) => sum + one.sums.relays, 0);
+  const good = services.reduce((sum, one) => sum + one.sums.good, 0);
+  const target = Math.max(...services.map((one) => one.slo.success));
+  const share = good / relays;
+  const kept = share >= target;
+  const low = Math.min(0.9, Math.floor(share * 10) / 10);
+  const at = (value) => (value - low) / (1 - low);
+  return html`<${Lemma}
+    name="Reliable"
+    tone=${kept ? "good" : share > target - 0.02 ? "warn" : "bad"}
+    state=${kept ? "On target" : "Below target"}
+    value=${percent(share).replace("%", "")}
+    unit="% answered"
+    gauge=${html`<${Gauge} value=${at(share)} mark=${at(target)} tone=${kept ? "good" : "bad"} label=${`${percent(share)} of requests answered, target ${percent(target)}`} />`}
+    ends=${[percent(low, 0), `target ${percent(target)}`]}
+    says=${relays === good ? `All ${count(relays)} requests of the last five minutes were answered.` : `${count(relays - good)} of ${count(relays)} requests in five minutes found no supplier that answered.`}
+  />`;
+}
+
+function Performant({ services }) {
+  const timed = services.filter((one) => one.sums.p95_ms !== null);
+  if (!timed.length) return html`<${Lemma} name="Performant" ...${QUIET} />`;
+  const worst = timed.reduce((a, b) => (a.sums.p95_ms / a.slo.first_byte_ms >= b.sums.p95_ms / b.slo.first_byte_ms ? a : b));
+  const used = worst.sums.p95_ms / worst.slo.first_byte_ms;
+  const [value, unit] = ms(worst.sums.p95_ms).split(" ");
+  return html`<${Lemma}
+    name="Performant"
+    tone=${used <= 1 ? "good" : used <= 1.5 ? "warn" : "bad"}
+    state=${used <= 1 ? "On target" : "Above target"}
+    value=${value}
+    unit=${`${unit} to the first byte, p95`}
+    gauge=${html`<${Gauge} value=${used / 1.5} mark=${1 / 1.5} tone=${used <= 1 ? "good" : "bad"} label=${`p95 ${ms(worst.sums.p95_ms)}, promised ${ms(worst.slo.first_byte_ms)}`} />`}
+    ends=${["0", `promised ${ms(worst.slo.first_byte_ms)}`]}
+    says=${`${worst.title}${timed.length > 1 ? " is nearest to its limit" : ""}. Half of its answers begin within ${ms(worst.sums.p50_ms)}.`}
+  />`;
+}
+
+function Cheap({ services, token }) {
+  const sold = services.filter((one) => one.sums.units);
+  if (!sold.length || !token) return html`<${Lemma} name="Cheap" ...${QUIET} />`;
+  const spent = sold.reduce((sum, one) => sum + one.sums.amount, 0);
+  const most = sold.reduce((sum, one) => sum + (one.terms ? (one.sums.units * Number(one.terms.max_price)) / 1e6 : 0), 0);
+  const good = sold.reduce((sum, one) => sum + one.sums.good, 0);
+  const share = most ? spent / most : null;
+  return html`<${Lemma}
+    name="Cheap"
+    tone=${share === null ? "" : share <= 0.7 ? "good" : "warn"}
+    state=${share === null ? "No maximum known" : share <= 0.7 ? "Well below the most" : "Near the most"}
+    value=${amount((spent / good) * 1000, token)}
+    unit=${`${token.symbol} for 1,000 answers`}
+    gauge=${html`<${Gauge} value=${share ?? 0} tone=${share > 0.7 ? "warn" : "good"} label=${share === null ? "no maximum known" : `${percent(share)} of the most that the services may cost`} />`}
+    ends=${["0", "the most a service may cost"]}
+    says=${share === null ? `${amount(spent, token)} ${token.symbol} in five minutes.` : `${percent(share, 0)} of what the services' owners allow as a maximum price. ${amount(spent, token)} ${token.symbol} in five minutes.`}
+  />`;
+}
+
+function Charts({ about, service, data, spanS }) {
+  const services = chosen(about, service).filter((one) => data.series[one.id] || service);
+  const columns = (one) => data.series[one.id];
+  const shown = services.map((one, place) => ({ one, colour: COLOURS[about.services.indexOf(one) % COLOURS.length], columns: columns(one), place })).filter((line) => line.columns);
+  const all = total({ ...data, series: Object.fromEntries(shown.map((line) => [line.one.id, line.columns])) });
+  const lines = (values, extra = {}) => shown.map((line) => ({ name: line.one.id, colour: line.colour, values: values(line.columns), ...extra }));
+  const relays = all.relays.reduce((a, b) => a + b, 0);
+  const good = all.good.reduce((a, b) => a + b, 0);
+  const spent = all.amount.reduce((a, b) => a + b, 0);
+  const shared = { t: data.t, spanS };
+  const rate = all.relays.length ? all.relays.slice(-6).reduce((a, b) => a + b, 0) / (Math.min(6, all.relays.length) * data.step_s) : 0;
+  const only = shown.length === 1 ? shown[0] : null;
+  const latency = only
+    ? ["p50_ms", "p95_ms", "p99_ms"].map((key, place) => ({ name: key.slice(0, 3), colour: ["--c1", "--c2", "--c5"][place], values: only.columns[key] }))
+    : lines((c) => c.p95_ms);
+  const summary = only ? summed(only.columns) : null;
+  return html`<section class="grid-2" aria-label="Charts">
+    <${Chart} title="Requests a second" headline=${short(rate)} unit="/s now" lines=${lines((c) => perSecond(c.relays, data.step_s), { fill: true })} format=${short} zeroIsNothing ...${shared} empty="No requests in this span" />
+    <${Chart} title=${only ? "Time to the first byte" : "Time to the first byte, p95"} headline=${summary ? ms(summary.p95_ms) : undefined} unit=${summary ? "p95" : undefined} lines=${latency} format=${ms} ...${shared} />
+    <${Chart} title="Answered" headline=${relays ? percent(good / relays) : "–"} unit=${`of ${short(relays)}`} lines=${lines((c) => ratio(c.good, c.relays))} format=${(v) => percent(v)} high=${1} range=${(_, low) => [Math.min(0.9, Math.floor((low ?? 1) * 10) / 10), 1.003]} ...${shared} />
+    ${about.token
+      ? html`<${Chart} title="Spend a minute" headline=${amount(spent, about.token)} unit=${`${about.token.symbol} in all`} lines=${lines((c) => c.amount.map((v) => (v * 60) / data.step_s), { fill: true })} format=${(v) => amount(v, about.token)} zeroIsNothing ...${shared} empty="Nothing was spent in this span" />`
+      : html`<${Chart} title="Units a second" lines=${lines((c) => perSecond(c.units, data.step_s), { fill: true })} format=${short} zeroIsNothing ...${shared} />`}
+  </section>`;
+}
+
+function Services({ about, data, now, chain }) {
+  const rows = about.services.map((one) => ({
+    ...one,
+    sums: data?.series[one.id] ? summed(data.series[one.id]) : null,
+    session: now?.sessions?.find((session) => session.service === one.id && !session.retiring),
+    terms: chain?.services.find((service) => service.id === one.id),
+  }));
+  const token = about.token;
+  const columns = [
+    { name: "Service", cell: (row) => html`<span>${row.title}</span><span class="sub mono">${row.id}</span>` },
+    { name: "Requests", num: true, cell: (row) => count(row.sums?.relays ?? 0), sort: (row) => row.sums?.relays ?? 0 },
+    { name: "Answered", num: true, cell: (row) => (row.sums?.relays ? percent(row.sums.good / row.sums.relays) : "–") },
+    { name: "p50", num: true, narrow: false, cell: (row) => ms(row.sums?.p50_ms) },
+    { name: "p95", num: true, cell: (row) => ms(row.sums?.p95_ms) },
+    { name: "p99", num: true, narrow: false, cell: (row) => ms(row.sums?.p99_ms) },
+    { name: "Promised", num: true, narrow: false, cell: (row) => html`<span class="muted">${ms(row.slo.first_byte_ms)}</span>` },
+    { name: "Units", num: true, narrow: false, cell: (row) => short(row.sums?.units ?? 0) },
+    { name: "Suppliers", num: true, cell: (row) => (row.session ? `${row.session.suppliers.filter((s) => s.lane === "open").length} of ${row.session.suppliers.length}` : "–") },
+    { name: "Session", cell: (row) => html`<${SessionCell} session=${row.session} token=${token} />` },
+  ];
+  const missing = now?.missing ?? [];
+  return html`<${Card} title="Services" about="Figures of the last five minutes; sessions as they run.">
+    ${missing.length > 0 && html`<div class="card-pad"><p class="bad">${missing.join("; ")}</p></div>`}
+    ${rows.length ? html`<${Table} caption="Services" columns=${columns} rows=${rows} keyOf=${(row) => row.id} />` : html`<${Empty} title="No service is sold">Name one under <code>applications</code> in the gateway's configuration.<//>`}
+  <//>`;
+}
+
+function SessionCell({ session, token }) {
+  if (!session) return html`<span class="faint">none</span>`;
+  const used = session.cap ? session.spent / session.cap : 0;
+  return html`<span>${count(session.number)} · ${count(session.blocks_left)} blocks left</span><span class="sub">${token ? `${amount(session.spent, token)} of ${amount(session.cap, token)} ${token.symbol}` : percent(used)}</span>`;
+}
