@@ -272,7 +272,7 @@ async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[s
         stating = Stating(market, follower, sender, key, pots, log, _slo_of(config), config.statements.withhold)
         records = SessionRecords(log, pots, key.address)
         explorer = Explorer(reader, market)
-        panels = (explorer, Relays(log, pots, lambda pot: explorer.book.pots.get(pot)))
+        panels = (explorer, Relays(log, PotStore(engine, key.address), lambda pot: explorer.book.pots.get(pot)))
         outside = Outside(key.address, market, Lanes(key, deployment.domain), records, engine, serving, panels)
         jobs: dict[str, Job] = {"heads": heads.run, "records": log.run, "sender": sender.run, "events": follower.run}
         yield outside, {**jobs, "explorer": explorer.run, "statements": stating.run}
