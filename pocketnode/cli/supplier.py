@@ -9,24 +9,16 @@ from typing import Any
 import aiohttp
 import click
 
+from pocketnode.cli import registration, supplier_check
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
-from pocketnode.cli.supplier_parts import opened, registration_facts
+from pocketnode.cli.supplier_parts import config_option, opened, registration_facts
 from pocketnode.daemon import stop_on_signals
 from pocketnode.errors import Unavailable
 from pocketnode.supplier import config as configs
 from pocketnode.supplier.admin import token_of
 from pocketnode.supplier.config import SupplierConfig
 from pocketnode.supplier.daemon import SupplierDaemon
-
-config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("supplier.yaml"),
-    show_default=True,
-    help="The supplier's configuration file.",
-)
 
 
 @click.group()
@@ -37,6 +29,10 @@ def supplier() -> None:
     Example:
       pocketnode supplier start --config supplier.yaml
     """
+
+
+for _command in (*registration.COMMANDS, *supplier_check.COMMANDS):
+    supplier.add_command(_command)
 
 
 @supplier.command()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import click
 from sqlalchemy import Engine
 
 from pocketnode.chain import deployment as deployments
@@ -30,6 +32,15 @@ from pocketnode.store.receipts import ReceiptStore
 from pocketnode.supplier.config import SupplierConfig
 from pocketnode.supplier.daemon import Outside
 from pocketnode.supplier.money import Money
+
+config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("supplier.yaml"),
+    show_default=True,
+    help="The supplier's configuration file.",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from pocketnode.errors import ConfigError
@@ -87,7 +87,8 @@ class AdminServer:
         facts = self._status.facts()
         if self._extra is not None:
             facts |= await self._extra()
-        return web.Response(body=orjson.dumps(facts), content_type="application/json")
+        # Amounts in wei outgrow 64 bits, which is all that orjson takes.
+        return web.Response(text=json.dumps(facts), content_type="application/json")
 
 
 def token_of(file: Path | None) -> str:

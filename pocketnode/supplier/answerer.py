@@ -20,7 +20,8 @@ from pocketnode.supplier.account import Credit, GatewayAccount, Kept, Pot
 from pocketnode.supplier.config import Limits, Policy
 from pocketnode.supplier.metrics import Metrics
 from pocketnode.supplier.ports import Clock, Experience, Market
-from pocketnode.transport.ports import LaneTerms, Opening, Relay, Served
+from pocketnode.supplier.selftest import SelfAccount
+from pocketnode.transport.ports import Account, LaneTerms, Opening, Relay, Served
 
 # Opening a lane reads the chain before anything is signed: strangers share these few reads and cannot starve us.
 READS_MOST: Final = 8
@@ -81,11 +82,13 @@ class SupplierAnswerer:
         """Accounts of sessions that are not over."""
         return tuple(self._accounts.values())
 
-    async def admit(self, opening: Opening) -> GatewayAccount:
+    async def admit(self, opening: Opening) -> Account:
         """Return the account that a lane runs on; what costs nothing is checked before the chain is read."""
         key = (opening.application, opening.service, opening.number, opening.gateway)
         if self.draining:
             raise Unavailable("the supplier drains", 1.0)
+        if opening.gateway == self._operator:
+            return SelfAccount()
         self._check_policy(opening.gateway)
         if opening.service not in self.offers:
             raise RemoteError("3.7", "this service is not served here")

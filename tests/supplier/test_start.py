@@ -26,6 +26,7 @@ from pocketnode.chain.deployment import Deployment
 from pocketnode.chain.reader import Reader
 from pocketnode.crypto import keystore
 from pocketnode.crypto.keys import Key
+from pocketnode.errors import RemoteError
 from pocketnode.protocol.session import service_id, session_id
 from pocketnode.protocol.types import ZERO32
 from pocketnode.services.spec import builtin_bytes
@@ -98,7 +99,7 @@ def config(market: Market, tmp_path: Path) -> Path:
         "keystore": "operator.json",
         "password_file": "password",
         "listen": f"127.0.0.1:{market.port}",
-        "admin": {"listen": "127.0.0.1:0"},
+        "admin": {"listen": f"127.0.0.1:{free_port()}"},
         "services": [{"id": "eth", "price": 1_000_000, "backends": [{"url": market.url}]}],
     }
     path = tmp_path / "supplier.yaml"
@@ -125,6 +126,65 @@ def started(config: Path) -> subprocess.Popen[bytes]:
         assert time.monotonic() < deadline_s, log.read_text()
         time.sleep(0.05)
     return process
+
+
+def change(config: Path, **fields: Any) -> None:
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **fields}))
+
+
+async def command(config: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
+    """Run `pocketnode supplier`; return exit code, JSON lines and stderr."""
+    argv = [sys.executable, "-m", "pocketnode", "supplier", *words, "--config", str(config)]
+    ended = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=60)
+    return ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()], ended.stderr
+
+
+async def test_an_operator_checks_relays_and_looks(config: Path, process: subprocess.Popen[bytes]) -> None:
+    code, findings, said = await command(config, "check", "--json")
+    assert code == 0, (findings, said)
+    assert {found["check"] for found in findings} >= {"admin", "backend", "endpoint", "chain", "gas", "registration"}
+    code, (facts,), said = await command(config, "relay", "eth", "--json")
+    assert code == 0, said
+    assert facts["status"] == 200
+    assert facts["units"] == 10
+    assert json.loads(facts["answer"])["result"].startswith("0x")
+    code, (facts,), said = await command(config, "status", "--json")
+    assert code == 0, said
+    assert facts["ready"]
+    assert facts["services"][0]["backends"][0]["served"] == 1
+    assert facts["registrations"][0]["bond"] == 10**6
+    assert facts["gas_wei"] > 0
+    assert not facts["sessions"], "a relay to oneself is in no session"
+
+
+async def test_what_is_wrong_is_named_with_its_remedy(config: Path) -> None:
+    gone = [{"id": "eth", "price": 2_000_000, "backends": [{"url": "http://127.0.0.1:1", "name": "gone"}]}]
+    change(config, services=gone, endpoint="127.0.0.1:2")
+    code, findings, _ = await command(config, "check", "--json")
+    assert code == 2
+    remedies = {found["what"]: found["remedy"] for found in findings if found["remedy"]}
+    assert "start it" in remedies["eth gone"]
+    assert "open the port" in remedies["127.0.0.1:2"]
+    assert any("--endpoint 127.0.0.1:2" in found["remedy"] for found in findings)
+    assert any("--price 2000000" in found["remedy"] for found in findings)
+
+
+async def test_tls_with_a_certificate_of_its_own(market: Market, config: Path) -> None:
+    change(config, tls={"certificate": "cert.pem", "key": "key.pem"})
+    code, (facts,), said = await command(config, "certificate", "--json")
+    assert code == 0, said
+    with started(config) as process:
+        code, (relayed,), said = await command(config, "relay", "eth", "--json")
+        assert code == 0, said
+        assert relayed["status"] == 200
+        opening = await market.opening()
+        pinned = bytes.fromhex(facts["fingerprint"])
+        lane = await open_lane(opening, f"127.0.0.1:{market.port}", pinned, GATEWAY, market.deployment.domain)
+        assert await ask(lane, RPC, CALL)
+        await lane.close()
+        with pytest.raises(RemoteError):
+            await open_lane(opening, f"127.0.0.1:{market.port}", b"\x01" * 32, GATEWAY, market.deployment.domain)
+        process.kill()
 
 
 async def test_relays_are_served_and_survive_kill_9(

@@ -1,0 +1,166 @@
+"""`pocketnode supplier check|relay|certificate`: make sure that a supplier can earn before it tries."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from pocketnode.backends.http import open_session
+from pocketnode.backends.lean import Connections
+from pocketnode.chain import deployment as deployments
+from pocketnode.cli.output import json_option, print_facts, print_rows
+from pocketnode.cli.supplier_parts import OnChain, config_option, on_chain
+from pocketnode.crypto import keystore
+from pocketnode.crypto.keys import checksum
+from pocketnode.errors import ConfigError, NotFound, Unavailable
+from pocketnode.protocol.payload import RequestHead, decode_answer, encode_request
+from pocketnode.protocol.session import service_id
+from pocketnode.supplier import config as configs
+from pocketnode.supplier.certificate import create_certificate
+from pocketnode.supplier.checks import (
+    Finding,
+    check_backends,
+    check_exposure,
+    check_reachable,
+    check_registration,
+    fingerprint_of,
+)
+from pocketnode.supplier.config import ServiceConfig, SupplierConfig
+from pocketnode.supplier.offers import Clients, spec_of
+from pocketnode.transport.client import open_lane
+from pocketnode.transport.ports import Opening, Reply
+
+
+@click.command()
+@config_option
+@json_option
+def check(path: Path, as_json: bool) -> None:
+    """Check what must hold to earn: file, chain, key, registrations, backends, endpoint.
+
+    \b
+    Example:
+      pocketnode supplier check --config supplier.yaml
+    """
+    findings = asyncio.run(_check(configs.load(path)))
+    print_rows([asdict(finding) for finding in findings], as_json, title=str(path))
+    failed = sum(not finding.holds for finding in findings)
+    if failed:
+        raise ConfigError(f"{failed} of {len(findings)} checks failed")
+
+
+@click.command()
+@click.argument("service")
+@config_option
+@json_option
+def relay(service: str, path: Path, as_json: bool) -> None:
+    """Send SERVICE of the running supplier one relay through the whole path; it is signed by the operator, and free.
+
+    \b
+    Example:
+      pocketnode supplier relay eth --config supplier.yaml
+    """
+    print_facts(asyncio.run(_relay(configs.load(path), service)), as_json)
+
+
+@click.command()
+@config_option
+@click.option("--days", type=click.IntRange(1), default=3650, show_default=True, help="How long it is valid.")
+@json_option
+def certificate(path: Path, days: int, as_json: bool) -> None:
+    """Make the key and the self-signed certificate that `tls` names, and print the fingerprint to register.
+
+    \b
+    Example:
+      pocketnode supplier certificate --config supplier.yaml
+    """
+    config = configs.load(path)
+    if config.tls is None:
+        raise ConfigError(f"{path}: name the files to write under `tls`: `certificate` and `key`")
+    create_certificate(config.tls.certificate, config.tls.key, configs.host_port(config.advertised)[0], days)
+    print_facts({"fingerprint": fingerprint_of(config.tls).hex(), "certificate": str(config.tls.certificate)}, as_json)
+
+
+COMMANDS = (check, relay, certificate)
+
+
+async def _check(config: SupplierConfig) -> list[Finding]:
+    """Return what all checks find; what stands in the way of the rest is the last."""
+    findings = [check_exposure(config)]
+    clients = Clients(open_session(), Connections())
+    try:
+        for service in config.services:
+            findings += await check_backends(service, clients)
+    finally:
+        await clients.close()
+    findings.append(await check_reachable(config))
+    try:
+        async with on_chain(config) as chain:
+            findings += await _check_chain(config, chain)
+    except (ConfigError, Unavailable) as error:
+        findings.append(Finding("chain", ", ".join(config.rpc), str(error), "correct `rpc`, `deployment` or the key"))
+    return findings
+
+
+async def _check_chain(config: SupplierConfig, chain: OnChain) -> list[Finding]:
+    operator = chain.key.address
+    gas_wei = int(await chain.rpc.ask("eth_getBalance", checksum(operator), "latest"), 16)
+    enough = gas_wei >= config.settlement.least_gas_wei
+    findings = [
+        Finding("chain", str(chain.market.deployment.chain_id), f"block {chain.heads.number}"),
+        Finding("gas", checksum(operator), f"{gas_wei} wei", "" if enough else "send it some: claims cost gas"),
+    ]
+    for service in config.services:
+        findings += await check_registration(service, config, operator, chain.market)
+    return findings
+
+
+async def _relay(config: SupplierConfig, service: str) -> dict[str, Any]:
+    """Open a lane as the operator, send a relay, verify its Response."""
+    wanted = next((each for each in config.services if each.id == service), None)
+    if wanted is None:
+        raise NotFound(f"no service {service!r} in the configuration")
+    domain = deployments.read(config.deployment).domain
+    key = keystore.load(config.keystore, keystore.password_from(config.password_file))
+    opening = Opening(key.address, service_id(service), 0, key.address, key.address, secrets.token_bytes(32))
+    endpoint = config.listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+    lane = await open_lane(opening, endpoint, fingerprint_of(config.tls), key, domain)
+    try:
+        reply = await lane.relay(*_sample(wanted), hold=100_000)
+        body = b"".join([part async for part in _parts(reply)])
+    finally:
+        await lane.close()
+    assert reply.ended is not None
+    response = reply.ended.signed.response
+    return {
+        "status": decode_answer(reply.head).status,
+        "units": response.units,
+        "first_byte_ms": response.first_byte_ms,
+        "done_ms": response.done_ms,
+        "backend": f"0x{response.backend.hex()}",
+        "answer": body[:300].decode("utf-8", "replace"),
+    }
+
+
+def _sample(service: ServiceConfig) -> tuple[bytes, bytes]:
+    """Return head and body of a small request of a service."""
+    spec, backend = spec_of(service), service.backends[0]
+    posted = {"content-type": "application/json"}
+    if spec.kind == "json-rpc":
+        call = {"jsonrpc": "2.0", "id": 1, "method": backend.health_method, "params": []}
+        return encode_request(RequestHead("POST", "/", posted)), orjson.dumps(call)
+    if spec.kind == "openai":
+        asked = {"model": spec.models[0], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}
+        return encode_request(RequestHead("POST", "/v1/chat/completions", posted)), orjson.dumps(asked)
+    return encode_request(RequestHead("GET", backend.health_path)), b""
+
+
+async def _parts(reply: Reply) -> AsyncIterator[bytes]:
+    while (part := await reply.read()) is not None:
+        yield part
