@@ -26,12 +26,16 @@ from pocketnode.settlement.claiming import Claiming
 from pocketnode.settlement.withdrawing import Withdrawing, WithdrawPolicy
 from pocketnode.store.engine import open_store
 from pocketnode.store.events import EventStore
+from pocketnode.store.history import HistoryStore
 from pocketnode.store.journal import Journal
 from pocketnode.store.pots import PotStore
 from pocketnode.store.receipts import ReceiptStore
 from pocketnode.supplier.config import SupplierConfig
 from pocketnode.supplier.daemon import Outside
 from pocketnode.supplier.money import Money
+from pocketnode.web.explorer import Explorer
+from pocketnode.web.own import OwnPots
+from pocketnode.web.ports import Panel
 
 config_option = click.option(
     "--config",
@@ -61,6 +65,8 @@ class Settling:
     money: Money
     sender: Sender
     jobs: dict[str, Job]
+    panels: tuple[Panel, ...]
+    history: HistoryStore
 
 
 @asynccontextmanager
@@ -92,10 +98,8 @@ async def opened(config: SupplierConfig) -> AsyncIterator[tuple[Outside, Settlin
         try:
             settling = await _settling(config, chain, engine)
             deployment = chain.market.deployment
-            yield (
-                Outside(chain.key, deployment.domain, chain.market, chain.heads, ReceiptStore(engine), settling.money),
-                settling,
-            )
+            receipts, looks = ReceiptStore(engine), (settling.money, settling.panels, settling.history)
+            yield Outside(chain.key, deployment.domain, chain.market, chain.heads, receipts, *looks), settling
         finally:
             engine.dispose()
 
@@ -117,7 +121,9 @@ async def _settling(config: SupplierConfig, chain: OnChain, engine: Engine) -> S
         jobs["claims"] = claiming.run
     if wanted.withdraw:
         jobs["withdrawals"] = withdrawing.run
-    return Settling(market, money, sender, jobs)
+    explorer = Explorer(market.reader, market)
+    jobs["explorer"] = explorer.run
+    return Settling(market, money, sender, jobs, (explorer, OwnPots(pots)), HistoryStore(engine))
 
 
 async def registration_facts(config: SupplierConfig, chain: Market, operator: bytes) -> list[dict[str, Any]]:

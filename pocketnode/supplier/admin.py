@@ -5,12 +5,12 @@
 | /healthz | 200 while the process answers |
 | /readyz | 200 when relays can be answered, else 503 and what is missing |
 | /metrics | Prometheus' text format |
+| / and /api/ | the dashboard (`pocketnode.web.serve`) |
 | /status | one JSON object: services, backends, sessions, what is owed |
 """
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,6 +22,8 @@ from pocketnode.errors import ConfigError
 from pocketnode.supplier.config import host_port
 from pocketnode.supplier.metrics import Metrics
 from pocketnode.supplier.status import Status
+from pocketnode.web.guard import admits
+from pocketnode.web.serve import guards_itself
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 Extra = Callable[[], Awaitable[dict[str, Any]]]
@@ -35,7 +37,7 @@ class AdminServer:
         self._metrics = metrics
         self._token = token
         self._extra = extra
-        app = web.Application(middlewares=[self._guard])
+        self.app = app = web.Application(middlewares=[self._guard])
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics_text)
@@ -67,10 +69,9 @@ class AdminServer:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if self._token and request.path not in OPEN_PATHS:
-            given = request.headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
-                raise web.HTTPUnauthorized(text="give the admin token: Authorization: Bearer TOKEN\n")
+        free = request.path in OPEN_PATHS or guards_itself(request.path)
+        if not free and not admits(request, self._token):
+            raise web.HTTPUnauthorized(text="give the admin token: Authorization: Bearer TOKEN\n")
         return await handler(request)
 
     async def _healthz(self, _: web.Request) -> web.Response:

@@ -107,8 +107,12 @@ class SupplierAnswerer:
             raise RelayFailed(FaultClass.NOT_IN_SESSION, "this service is no longer served here")
         with self._metrics.relay(offer.spec.id) as watch:
             answered = await offer.pool.answer(relay)
-            watch.units = answered.units
+            watch.units, watch.price = answered.units, self._price_of(relay.opening)
         return Served(answered.units, answered.backend)
+
+    def _price_of(self, opening: Opening) -> int:
+        account = self._accounts.get((opening.session, opening.gateway))
+        return account.pot.us.price if account is not None else 0
 
     def adopt(self, offers: Mapping[bytes, Offer], policy: Policy) -> None:
         """Go on with other offers and another policy; relays in flight finish where they are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,15 +18,20 @@ from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.daemon import Job
 from pocketnode.errors import ConfigError
+from pocketnode.store.history import HistoryStore
 from pocketnode.supplier.admin import AdminServer, Extra, token_of
 from pocketnode.supplier.answerer import Offer, SupplierAnswerer
 from pocketnode.supplier.config import SupplierConfig, Tls
+from pocketnode.supplier.dashboard import SupplierSource
 from pocketnode.supplier.keeping import Keeper
 from pocketnode.supplier.metrics import Metrics
 from pocketnode.supplier.offers import Clients, make_offers
 from pocketnode.supplier.ports import Clock, Experience, Market, Receipts
 from pocketnode.supplier.status import Status
 from pocketnode.transport.server import RelayServer
+from pocketnode.web.feed import Feed
+from pocketnode.web.ports import Panel
+from pocketnode.web.serve import Dashboard
 
 TIDY_EVERY_S = 1.0
 _log = structlog.get_logger("supplier")
@@ -42,6 +47,8 @@ class Outside:
     clock: Clock
     receipts: Receipts
     experience: Experience | None = None
+    panels: Sequence[Panel] = ()
+    history: HistoryStore | None = None
 
 
 class SupplierDaemon:
@@ -85,7 +92,11 @@ class SupplierDaemon:
         )
         self.server = RelayServer(self.answerer, outside.key, outside.domain, config.limits.lanes)
         self.status = Status(outside.key.address, self.answerer, self.server, self.keeper, outside.clock)
-        self._admin = AdminServer(self.status, self.metrics, token_of(config.admin.token_file), extra)
+        token = token_of(config.admin.token_file)
+        self._admin = AdminServer(self.status, self.metrics, token, extra)
+        shown = SupplierSource(outside.key.address, self.answerer, self.status, extra, bool(outside.panels))
+        self._feed = Feed(self.metrics.meter, shown, outside.history)
+        Dashboard(shown, self._feed, token, outside.panels).attach(self._admin.app)
         self.metrics.watch(self.status.gauges)
 
     async def __aenter__(self) -> Self:
@@ -101,7 +112,7 @@ class SupplierDaemon:
         own: dict[str, Job] = {"serve": self._serve, "check-backends": self._check_backends, "tidy": self._tidy}
         if self._reread is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
-        await daemon.run({**self._jobs, **own}, stop)
+        await daemon.run({**self._jobs, **own, "dashboard": self._feed.run}, stop)
 
     def reload(self) -> None:
         """Read the configuration again and go on with its backends, limits and policy.

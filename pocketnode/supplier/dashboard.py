@@ -59,7 +59,7 @@ class SupplierSource:
         return {**facts, "alerts": [{"level": level, "words": words} for level, words in alerts(facts)]}
 
     async def _read_money(self) -> dict[str, Any]:
-        """Return what costs a read of the chain, at most `MONEY_EVERY_S` old; while the chain is away, what was last."""
+        """Return what costs a read of the chain, `MONEY_EVERY_S` old at most; what was last while the chain is away."""
         if self._money is None or time.monotonic() - self._known_s < MONEY_EVERY_S:
             return self._known
         try:
@@ -85,7 +85,8 @@ def _backend_alerts(facts: Facts) -> Iterator[tuple[str, str]]:
         down = [backend for backend in service["backends"] if backend["state"] != "closed"]
         for backend in down:
             level = "bad" if len(down) == len(service["backends"]) else "warn"
-            yield level, f"Backend {backend['name']} of {service['id']} is left alone: {backend['last_error'] or 'it failed'}."
+            reason = backend["last_error"] or "it failed"
+            yield level, f"Backend {backend['name']} of {service['id']} is not in full use: {reason}."
         if service["waiting"]:
             yield "warn", f"{service['waiting']} requests for {service['id']} wait for a free backend."
 
@@ -106,4 +107,5 @@ def _money_alerts(facts: Facts) -> Iterator[tuple[str, str]]:
         yield "warn", f"{missed} base units were not claimed in time."
     for row in facts.get("gateways", ()):
         if row["multiplier"] is not None and row["multiplier"] < MULTIPLIER_LOW:
-            yield "warn", f"Gateway {row['gateway'][:10]}… pays {row['multiplier']:.3f} of equal quality: see latency and failures."
+            who, pays = f"{row['gateway'][:10]}…", f"{row['multiplier']:.3f}"
+            yield "warn", f"Gateway {who} pays {pays} of what equal quality would: see latency and failures."

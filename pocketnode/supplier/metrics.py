@@ -27,9 +27,11 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pocketnode.protocol.fault import RelayFailed
+from pocketnode.protocol.fault import FaultClass, RelayFailed
+from pocketnode.web.meter import Meter
 
 PREFIX = "pocketnode_supplier"
+_OURS = (FaultClass.BACKEND, FaultClass.BUSY)  # what a chart of answered relays counts as not answered
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -38,6 +40,7 @@ class Watch:
     """What one relay cost, told by who answered it."""
 
     units: int = 0
+    price: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Metrics:
             f"{PREFIX}_relay_seconds", "time of a relay", ["service"], buckets=_BUCKETS, registry=self.registry
         )
         self._services: dict[str, _ServiceMetrics] = {}
+        self.meter = Meter()  # what the dashboard's charts are drawn from
 
     @contextmanager
     def relay(self, service: str) -> Iterator[Watch]:
@@ -83,13 +87,17 @@ class Metrics:
             yield watch
         except RelayFailed as failure:
             self._relays.labels(service, failure.fault.kind.value).inc()
+            if failure.fault.kind in _OURS:
+                self.meter.request(service, False, 0.0)
             raise
         except BaseException:
             self._relays.labels(service, "cancelled").inc()
             raise
         known.good.inc()
         known.units.inc(watch.units)
-        known.seconds.observe(time.monotonic() - begun_s)
+        spent_s = time.monotonic() - begun_s
+        known.seconds.observe(spent_s)
+        self.meter.request(service, True, spent_s * 1000, watch.units, watch.units * watch.price)
 
     def watch(self, snapshot: Callable[[], Iterable[Gauge]]) -> None:
         """Have `snapshot` asked at each scrape."""
