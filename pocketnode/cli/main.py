@@ -36,6 +36,7 @@ GROUPS: Final[dict[str, tuple[str, str, str]]] = {
     "session": ("pocketnode.cli.session", "session", "Who serves in a session, and what it paid."),
     "settlement": ("pocketnode.cli.settlement", "settlement", "What is owed, and what it waits for."),
     "supplier": ("pocketnode.cli.supplier", "supplier", "Run a supplier and its registrations."),
+    "verify": ("pocketnode.cli.verify", "verify", "Check who signed a saved answer."),
 }
 
 

@@ -151,9 +151,9 @@ class OpenAiApi:
         if status >= 400 and not body.lstrip().startswith(b"{"):
             raise Refused(INTERNAL, f"the backend answered with HTTP {status}")
         used.book(answer.attempt.units, answer.attempt.seat.supplier.price)
-        headers = {REQUEST_ID: call.request_id, **trust.headers_of(answer.attempt)}
+        headers = {REQUEST_ID: call.request_id, **trust.headers_of(answer.attempt, answer.head)}
         headers.update(limit_headers(call.holder))
-        return web.Response(body=body, status=status, headers=headers, content_type=JSON)
+        return web.Response(body=body, status=status, headers=headers)
 
     async def _stream(self, request: web.Request, call: Call, order: Order, used: _Used) -> web.StreamResponse:
         stream = await self._relaying.stream(order)

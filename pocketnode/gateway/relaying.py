@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -73,6 +73,7 @@ class Order:
     kind : class of the relay: a model, or a pace of methods.
     hold, most : units at first and at most.
     repeatable : whether a second supplier may be asked when the first may have acted on it.
+    tried : operators that are asked no more; orders may share it, so that each goes to another supplier.
     """
 
     current: Callable[[], ActiveSession]
@@ -83,6 +84,7 @@ class Order:
     most: int
     check: Check
     repeatable: bool = True
+    tried: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -210,14 +212,15 @@ class Relaying:
 class _Trial:
     """The attempts of one order."""
 
-    __slots__ = ("_last", "_order", "_relaying", "_started_s", "_tried", "active", "attempts", "left_s")
+    __slots__ = ("_last", "_order", "_relaying", "_seat", "_started_s", "_tried", "active", "attempts", "left_s")
 
     def __init__(self, relaying: Relaying, order: Order) -> None:
         self._relaying = relaying
         self._order = order
         self._started_s = time.monotonic()
-        self._tried: list[bytes] = []
+        self._tried = order.tried
         self._last: Refused | None = None
+        self._seat: Seat | None = None
         self.attempts = 0
         self.active = order.current()
         self.left_s = self.active.service.spec.timeout_s
@@ -231,7 +234,7 @@ class _Trial:
             if over or self.attempts >= retry.attempts or (self._last and self._last.reason is INVALID):
                 return None
             self.active = self._order.current()
-        seat = self._choose()
+        seat = self._seat = self._choose()
         if seat is None:
             return None
         order = self._order
@@ -247,7 +250,7 @@ class _Trial:
         log.info(
             "attempt failed",
             service=self.active.service.name,
-            supplier="0x" + self._tried[-1].hex(),
+            supplier=self._seat.supplier_hex if self._seat else "",
             verdict=verdict.name.lower(),
             error=str(error) or type(error).__name__,
         )
@@ -259,7 +262,7 @@ class _Trial:
         log.info(
             "answer not taken",
             service=self.active.service.name,
-            supplier="0x" + self._tried[-1].hex(),
+            supplier=self._seat.supplier_hex if self._seat else "",
             judgement=judgement.name.lower(),
             answer=detail,
         )

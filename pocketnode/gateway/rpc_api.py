@@ -11,6 +11,7 @@ from aiohttp import web
 
 from pocketnode.gateway import trust
 from pocketnode.gateway.access import Holder
+from pocketnode.gateway.broadcast import Broadcasting
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
 from pocketnode.gateway.ledger import Ledger
@@ -32,7 +33,6 @@ class Replied:
 
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
-    status: int = 200
 
 
 class RpcApi:
@@ -44,6 +44,7 @@ class RpcApi:
         self._sessions = sessions
         self._relaying = relaying
         self._ledger = ledger
+        self._broadcasting = Broadcasting(relaying)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Answer a single request or a batch."""
@@ -66,10 +67,7 @@ class RpcApi:
         if isinstance(parsed, Item):
             replied = await self._single(service, holder, parsed)
             headers = {REQUEST_ID: request_id, **replied.headers, **limit_headers(holder)}
-            status = replied.status if replied.body else 204
-            return web.Response(
-                body=replied.body, status=status, headers=headers, content_type=JSON if replied.body else None
-            )
+            return web.Response(body=replied.body, status=200 if replied.body else 204, headers=headers)
         body = await self._batch(service, holder, parsed)
         headers = {REQUEST_ID: request_id, **limit_headers(holder)}
         return web.Response(body=body, status=200 if body else 204, headers=headers, content_type=JSON)
@@ -125,15 +123,20 @@ class RpcApi:
         order = Order(
             current, method.pace, HEAD, numbered(item), method.units, method.units, check, repeatable=method.idempotent
         )
-        answer = await self._relaying.whole(order)
+        if method.broadcast:
+            answer, body = await self._broadcasting.send(order, item)
+        else:
+            answer = await self._relaying.whole(order)
+            body = answer.body
         if answer.head.status >= 400 and not answer.body.lstrip().startswith(b"{"):
             raise Refused(INVALID if answer.head.status < 500 else INTERNAL, "the node refused the request")
         units = answer.attempt.units
         if units:
             worth = units * answer.attempt.seat.supplier.price
             self._ledger.add(holder.key.id, service.name, item.method, units, worth)
-        body = b"" if item.raw_id == NOTIFICATION else answer.body
-        return Replied(body, trust.headers_of(answer.attempt)), units
+        return Replied(
+            b"" if item.raw_id == NOTIFICATION else body, trust.headers_of(answer.attempt, answer.head)
+        ), units
 
     def _now_s(self) -> float:
         return self._sessions.clock()

@@ -13,6 +13,7 @@ from typing import Final
 
 from pocketnode.errors import BadInput
 from pocketnode.gateway.attempt import Attempt
+from pocketnode.protocol.payload import AnswerHead
 from pocketnode.protocol.types import Receipt, Response, SignedResponse
 from pocketnode.transport.ports import Ended
 
@@ -25,9 +26,13 @@ SIGNATURE: Final = "x-pocketnode-signature"
 PROOF: Final = "x-pocketnode-proof"
 
 
-def headers_of(attempt: Attempt) -> dict[str, str]:
-    """Return the headers of a whole answer: who gave it, in which session, and the proof."""
-    headers = {SUPPLIER: attempt.seat.supplier_hex, SESSION: attempt.active.session_hex}
+def headers_of(attempt: Attempt, head: AnswerHead) -> dict[str, str]:
+    """Return the headers of a whole answer: its own type, who gave it, in which session, and the proof."""
+    headers = {
+        "Content-Type": head.headers.get("content-type", "application/json"),
+        SUPPLIER: attempt.seat.supplier_hex,
+        SESSION: attempt.active.session_hex,
+    }
     ended = attempt.ended
     if ended is not None:
         headers[RELAY] = "0x" + ended.receipt.hex()

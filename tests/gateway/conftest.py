@@ -32,6 +32,7 @@ class Running:
     market: FakeMarket
     suppliers: list[Supplier]
     kept: Kept
+    engine: Engine
     keys: KeyStore
     secret: str
     stop: asyncio.Event
@@ -118,7 +119,7 @@ async def _start(
     stack.push_async_callback(_stop, stop, task)
     async with asyncio.timeout(5):
         await daemon.started.wait()
-    running = Running(daemon, market, suppliers, kept, keys, secret, stop, task, http, serving)
+    running = Running(daemon, market, suppliers, kept, engine, keys, secret, stop, task, http, serving)
     if count and market.covered:
         await until(lambda: not daemon.status.missing())
         await until(lambda: all(s.open() for a in daemon.sessions.all() for s in a.seats.values()))

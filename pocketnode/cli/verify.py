@@ -1,0 +1,137 @@
+"""`pocketnode verify`: was a saved answer really given by a bonded supplier of that session, to that request?"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pocketnode.chain import deployment as deployments
+from pocketnode.chain.client import Rpc
+from pocketnode.chain.heads import Heads
+from pocketnode.chain.market import Market
+from pocketnode.chain.reader import Reader
+from pocketnode.cli.output import json_option, print_facts
+from pocketnode.crypto.keys import checksum
+from pocketnode.errors import BadInput, NotFound, RemoteError
+from pocketnode.gateway.trust import PROOF
+from pocketnode.gateway.verifying import Verified
+from pocketnode.gateway.verifying import verify as verify_proof
+from pocketnode.protocol.payload import AnswerHead, RequestHead, encode_answer, encode_request
+from pocketnode.protocol.session import service_id, session_id
+
+file_type = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@click.command()
+@click.option("--deployment", type=file_type, default=Path("deployment.json"), show_default=True)
+@click.option("--rpc", multiple=True, help="A node of the chain that settles; without one the session is not checked.")
+@click.option("--request", "request_file", type=file_type, required=True, help="The body that was sent.")
+@click.option("--answer", "answer_file", type=file_type, required=True, help="The body that came, byte for byte.")
+@click.option("--headers", "headers_file", type=file_type, help="The answer's headers, as `curl -D FILE` saves them.")
+@click.option("--proof", help=f"The value of {PROOF}, where there is no header file.")
+@click.option("--path", "path", default="/", show_default=True, help="/ for JSON-RPC, else the OpenAI path.")
+@click.option("--content-type", help="The answer's type, where there is no header file.")
+@click.option("--application", help="Who paid: to check the session (0x and 40 hex digits).")
+@click.option("--service", help="The service: to check the session.")
+@click.option("--number", type=int, help="The session's number; the one that runs now if not given.")
+@json_option
+def verify(**given: Any) -> None:
+    """Check a saved answer against its proof.
+
+    Offline it shows that the named supplier signed this very answer to this very request. With --rpc, --application
+    and --service it also shows that this supplier was in that session.
+
+    \b
+    Example:
+      curl -s -D headers -o answer http://127.0.0.1:3069/rpc/eth -H "Authorization: Bearer $KEY" -d @request
+      pocketnode verify --request request --answer answer --headers headers
+    """
+    as_json = given.pop("as_json")
+    print_facts(_verify(**given), as_json)
+
+
+def _verify(
+    deployment: Path,
+    rpc: tuple[str, ...],
+    request_file: Path,
+    answer_file: Path,
+    headers_file: Path | None,
+    proof: str | None,
+    path: str,
+    content_type: str | None,
+    application: str | None,
+    service: str | None,
+    number: int | None,
+) -> dict[str, Any]:
+    deployed = deployments.read(deployment)
+    lines = headers_file.read_text(errors="replace").splitlines() if headers_file else []
+    text, answer_type = proof or _proof_in(lines), content_type or _value(lines, "content-type") or "application/json"
+    request_head = encode_request(RequestHead("POST", path, {"content-type": "application/json"}))
+    answer_head = encode_answer(AnswerHead(200, {"content-type": answer_type}))
+    checked = verify_proof(
+        deployed.domain, text, request_head, request_file.read_bytes(), answer_head, answer_file.read_bytes()
+    )
+    facts = {
+        "signed_by": checksum(checked.receipt.supplier),
+        "session": "0x" + checked.receipt.session.hex(),
+        "relay": "0x" + checked.relay.hex(),
+        "units": checked.response.units,
+        "first_byte_ms": checked.response.first_byte_ms,
+        "done_ms": checked.response.done_ms,
+        "backend": "0x" + checked.response.backend.hex(),
+    }
+    if rpc and application and service:
+        facts |= asyncio.run(_in_session(deployments.read(deployment), rpc, application, service, number, checked))
+    return facts
+
+
+async def _in_session(
+    deployed: deployments.Deployment,
+    rpc: tuple[str, ...],
+    application: str,
+    service: str,
+    number: int | None,
+    checked: Verified,
+) -> dict[str, Any]:
+    payer = deployments.address(application)
+    async with Rpc(list(rpc)) as client:
+        reader = Reader(client, deployed)
+        await reader.check_chain()
+        heads = Heads(client)
+        await heads.refresh()
+        market = Market(reader, heads)
+        found = number if number is not None else _number_of(market.number_now(), payer, service, checked)
+        if session_id(payer, service_id(service), found) != checked.receipt.session:
+            raise RemoteError("1.5", f"the proof is of another session than {service} number {found}")
+        session = await market.session(payer, service_id(service), found)
+        supplier = session.supplier(checked.receipt.supplier)
+        if supplier is None:
+            raise RemoteError("3.7", f"{checksum(checked.receipt.supplier)} was not in session {found}")
+        registration = await market.registration(supplier.registration)
+    return {"session_number": found, "registration": supplier.registration, "bond": registration.bond}
+
+
+def _number_of(now: int, payer: bytes, service: str, checked: Verified) -> int:
+    """Return the number whose session id this is, looking back from the running one."""
+    for number in range(now, max(-1, now - 5000), -1):
+        if session_id(payer, service_id(service), number) == checked.receipt.session:
+            return number
+    raise NotFound("the proof is of no session of this application and service in the last 5000: give --number")
+
+
+def _proof_in(lines: list[str]) -> str:
+    found = _value(lines, PROOF) or next((line.split(PROOF, 1)[1].strip() for line in lines if PROOF in line), "")
+    if not found:
+        raise BadInput(f"no {PROOF}: give --proof or --headers; an answer from the gateway's cache has none")
+    return found
+
+
+def _value(lines: list[str], header: str) -> str:
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == header:
+            return value.strip()
+    return ""
