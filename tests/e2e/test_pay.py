@@ -25,8 +25,8 @@ DEGRADED = "supplier-3"
 @pytest.fixture(scope="module")
 def settled(localnet: Localnet) -> dict[str, Any]:
     """A settled session of Ethereum calls that all three suppliers served, under steady load."""
-    sent = localnet.traffic(rate=12, seconds=42)
-    assert sent["sent"] > 400
+    sent = localnet.traffic(rate=15, seconds=26)
+    assert sent["sent"] > 300
     assert sent["failed"] <= sent["sent"] * 0.02, sent
     return localnet.settled_with("eth", suppliers=3, within_s=SETTLED_WITHIN_S)
 
@@ -98,7 +98,7 @@ def transferred_to(chain: Web3, deployment: dict[str, Any], address: str) -> int
 
 
 def test_suppliers_lose_nothing_where_the_gateway_withholds_its_statement(withholding: Localnet) -> None:
-    sent = withholding.traffic(rate=8, seconds=30)
+    sent = withholding.traffic(rate=10, seconds=24)
     assert sent["failed"] <= sent["sent"] * 0.02, sent
     session = withholding.settled_with("eth", suppliers=3, within_s=SETTLED_WITHIN_S)
     assert session["stated"] is False
