@@ -89,7 +89,10 @@ class StreamMeter:
         if not isinstance(event, dict):
             raise RemoteError("3.9", f"an event that is no object: {payload[:60]!r}")
         self.usage = usage_of(event) or self.usage
-        for choice in event.get("choices") or ():
+        choices = event.get("choices") or []
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+            raise RemoteError("3.9", f"an event without choices: {payload[:60]!r}")
+        for choice in choices:
             self.tokens += _carries_text(choice)
             self.complete = self.complete or bool(choice.get("finish_reason"))
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pytest
 from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.session import service_id, session_id
+from tests.backends import engines
+from tests.backends.engines import free_port
 from tests.supplier.conftest import (
     APPLICATION,
     CHAT,
@@ -161,3 +166,53 @@ async def test_stopping_finishes_what_is_in_flight_and_keeps_the_last_receipt(ru
     assert row.units == lane.total
     with pytest.raises(Unavailable):
         await running.lane("eth")
+
+
+async def test_2000_relays_with_a_reload_and_a_backend_restart_and_none_lost(start: Start, tmp_path: Path) -> None:
+    """Two nodes: one is killed and started again, and the file is read anew, while relays run."""
+    port = free_port()
+    with ExitStack() as nodes:
+        steady = nodes.enter_context(engines.anvil(tmp_path))
+        restarting = nodes.enter_context(ExitStack())
+        restarting.enter_context(engines.anvil(tmp_path, port))
+        backends = [{"url": steady, "name": "steady"}, {"url": f"http://127.0.0.1:{port}", "name": "restarting"}]
+        config = described(tmp_path, eth={"backends": backends})
+        running = await start(config)
+        lane = await running.lane("eth")
+        left, answers = iter(range(2000)), []
+
+        async def work() -> None:
+            for n in left:
+                if n == 500:
+                    restarting.close()
+                if n == 1000:
+                    running.write({**config, "policy": {"credit_limit": 1_000_000}})
+                    os.kill(os.getpid(), signal.SIGHUP)
+                if n == 1200:
+                    restarting.enter_context(await asyncio.to_thread(_entered, tmp_path, port))
+                if n == 1500:
+                    running.write(described(tmp_path, eth={"backends": backends[:1]}))
+                    running.daemon.reload()
+                answers.append(orjson.loads(await ask(lane, RPC, BLOCK_NUMBER, hold=10)))
+
+        await asyncio.gather(*(work() for _ in range(32)))
+    assert len(answers) == 2000
+    assert all(answer["result"].startswith("0x") for answer in answers)
+    assert lane.total == 20_000
+    assert running.daemon.config.policy.credit_limit == 2_000_000, "read three times: the default is back"
+    pool = running.daemon.answerer.offers[service_id("eth")].pool
+    assert [member.backend.name for member in pool.members] == ["steady"]
+
+
+def _entered(folder: Path, port: int) -> ExitStack:
+    stack = ExitStack()
+    stack.enter_context(engines.anvil(folder, port))
+    return stack
+
+
+async def test_a_reload_that_does_not_hold_changes_nothing(running: Running) -> None:
+    before = running.daemon.answerer.offers
+    running.path.write_text("listen: 1\n")
+    running.daemon.reload()
+    assert running.daemon.answerer.offers is before
+    await ask(await running.lane("eth"), RPC, BLOCK_NUMBER)
