@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,3 +74,10 @@ async def mine_to(rpc: Rpc, number: int) -> None:
 async def reorg(rpc: Rpc, depth: int, transactions: list[Any] | None = None) -> None:
     """Replace the newest `depth` blocks by as many others, empty but for `transactions` (pairs of raw and offset)."""
     await rpc.ask("anvil_reorg", depth, transactions or [])
+
+
+async def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Return once something holds; fail if it does not in time."""
+    async with asyncio.timeout(within_s):
+        while not holds():  # noqa: ASYNC110 - what is waited for is in another process or database
+            await asyncio.sleep(0.02)

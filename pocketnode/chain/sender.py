@@ -154,6 +154,11 @@ class Sender:
         if offer is None:
             log.warning("fee_above_cap", key=intent.key, base_fee_wei=head.base_fee_wei, cap_wei=self._policy.cap_wei)
             return
+        if not self._affords(gas, offer, intent.value):
+            log.warning(
+                "gas_balance_empty", sender=checksum(self.address), key=intent.key, balance_wei=self.balance_wei
+            )
+            return
         async with self._lock:
             nonce = max(await self._nonce("pending"), await self._in_thread(self._journal.next_nonce))
             attempt = self._signed(intent, nonce, gas, offer, head)
@@ -202,7 +207,7 @@ class Sender:
 
     async def _replace(self, intent: Intent, before: Attempt, head: Block, cancel: bool) -> Attempt:
         offer = bumped(Offer(before.fee_wei, before.tip_wei), head.base_fee_wei, await self._tip(), self._policy)
-        if offer is None:
+        if offer is None or not self._affords(before.gas, offer, intent.value):
             return before
         replaced = Intent(intent.key, self.address, b"") if cancel else intent
         attempt = self._signed(replaced, before.nonce, CANCEL_GAS if cancel else before.gas, offer, head, cancel)
@@ -245,6 +250,10 @@ class Sender:
         return Mined(entry.mined, entry.block or 0, receipt or {})
 
     # ---- reading the chain
+
+    def _affords(self, gas: int, offer: Offer, value_wei: int) -> bool:
+        """Return whether the balance pays for a transaction; a node would not even take it otherwise."""
+        return self.balance_wei is None or self.balance_wei >= gas * offer.fee_wei + value_wei
 
     async def _gas(self, intent: Intent) -> int:
         try:
