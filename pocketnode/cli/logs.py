@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
+
+
+class LossyStderr(io.TextIOBase):
+    """stderr, but what cannot be written is dropped: a daemon outlives a full disk and a reader that is gone."""
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def log_to_stderr(level: str, as_json: bool) -> None:
@@ -15,6 +33,7 @@ def log_to_stderr(level: str, as_json: bool) -> None:
     ----------
     level : debug, info, warning or error.
     """
+    stderr = cast(TextIO, LossyStderr())
     rendered: structlog.typing.Processor
     rendered = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
@@ -26,7 +45,7 @@ def log_to_stderr(level: str, as_json: bool) -> None:
             rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, stream=stderr, format="%(levelname)s %(name)s %(message)s")

@@ -1,0 +1,265 @@
+"""`python -m tests.faults.soak`: mixed load with random faults, and a reckoning at the end. `make soak` runs it.
+
+At the end the ledger balances to the base unit, nearly every request was answered, and nothing has grown: memory, file
+descriptors, lanes. What it did can be done again with the seed that it prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import click
+import psutil
+
+from pocketnode.localnet.configs import ETH, SMOLLM2
+from pocketnode.localnet.payouts import SessionPay, opened
+from pocketnode.localnet.plan import GATEWAY, SUPPLIERS
+from pocketnode.localnet.traffic import Load
+from tests.faults.chain_proxy import Mood
+from tests.faults.network import Weather
+from tests.faults.world import DAEMONS, World, running, until
+
+ANSWERED_LEAST: Final = 0.999
+GROWTH_MOST: Final = 0.05
+GROWTH_FREE_MIB: Final = 6.0  # what an allocator's arenas come to, on a run of minutes
+WARM_S: Final = 45.0
+FAULT_EVERY_S: Final = (4.0, 9.0)
+FAULT_LASTS_S: Final = (0.5, 4.0)
+Say = Callable[[str], None]
+
+
+@dataclass
+class Life:
+    """One daemon from a start to its end: what it used, by time."""
+
+    name: str
+    pid: int
+    rss_mib: list[tuple[float, float]] = field(default_factory=list)
+
+    def look(self, now_s: float) -> None:
+        with contextlib.suppress(psutil.Error):
+            self.rss_mib.append((now_s, psutil.Process(self.pid).memory_info().rss / 2**20))
+
+    def growth(self) -> tuple[float, float] | None:
+        """Return the median after warm-up and at the end, in MiB; None for a life too short to tell."""
+        if not self.rss_mib or self.rss_mib[-1][0] - self.rss_mib[0][0] < WARM_S * 1.5:
+            return None
+        begun_s, ended_s = self.rss_mib[0][0], self.rss_mib[-1][0]
+        part_s = (ended_s - begun_s - WARM_S) / 4
+        early = [mib for at, mib in self.rss_mib if begun_s + WARM_S <= at <= begun_s + WARM_S + part_s]
+        late = [mib for at, mib in self.rss_mib if at >= ended_s - part_s]
+        return statistics.median(early), statistics.median(late)
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, world: World, seed: int, say: Say) -> None:
+        self._world = world
+        self._luck = random.Random(seed)
+        self._say = say
+        self._lives: dict[int, Life] = {}
+        self.faults = 0
+
+    async def run(self, seconds: float, rate: float) -> list[str]:
+        """Load and hurt the market, let it come to rest, and return what is wrong with it."""
+        world = self._world
+        await world.rpc.ask("evm_setIntervalMining", 1)
+        await until(self._ready, 30, "the gateway is not ready")
+        # One lane for each session has been used by everyone: what is open now is what a market at rest has.
+        load = Load(world.url, world._key, rate, seed=self._luck.randrange(2**32))
+        await Load(world.url, world._key, rate).run(5)
+        idle = await self._files()
+        helpers = [asyncio.create_task(job) for job in (self._watch(), self._hurt(seconds - 15))]
+        await load.run(seconds)
+        for helper in helpers:
+            helper.cancel()
+        results = await asyncio.gather(*helpers, return_exceptions=True)
+        wrong = [repr(r) for r in results if isinstance(r, BaseException) and not isinstance(r, asyncio.CancelledError)]
+        await self._heal()
+        tally = load.tally
+        share = sum(tally.done.values()) / max(1, tally.sent)
+        self._say(f"{tally.sent} sent, {dict(tally.done)}, {dict(tally.failures)}, {self.faults} faults")
+        if share < ANSWERED_LEAST:
+            wrong.append(f"{share:.4%} of {tally.sent} requests answered: {dict(tally.failures)}")
+        wrong += self._grown()
+        wrong += await self._reckon()
+        wrong += await self._left_over(idle)
+        return wrong
+
+    async def _ready(self) -> bool:
+        facts = await self._world.facts(GATEWAY)
+        lanes = [s["lane"] for session in facts["sessions"] for s in session["suppliers"]]
+        return bool(facts["ready"]) and set(lanes) == {"open"}
+
+    # ---- faults
+
+    async def _hurt(self, seconds: float) -> None:
+        """Do one thing to one party at a time, so that always some supplier can answer."""
+        deadline_s = time.monotonic() + seconds
+        faults = [self._cut, self._stall, self._slow_line, self._freeze, self._kill, self._bad_node, self._reorg]
+        while True:
+            await asyncio.sleep(self._luck.uniform(*FAULT_EVERY_S))
+            if time.monotonic() > deadline_s:
+                return
+            fault = self._luck.choice(faults)
+            victim = self._luck.choice(SUPPLIERS)
+            self._say(f"{time.strftime('%H:%M:%S')} {fault.__name__.strip('_')} {victim}")
+            self.faults += 1
+            await fault(victim)
+
+    async def _while(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        begin()
+        try:
+            await asyncio.sleep(self._luck.uniform(*FAULT_LASTS_S))
+        finally:
+            end()
+
+    async def _cut(self, victim: str) -> None:
+        line = self._world.lines[victim]
+        await line.cut()
+        await asyncio.sleep(self._luck.uniform(*FAULT_LASTS_S))
+        await line.start()
+
+    async def _stall(self, victim: str) -> None:
+        line = self._world.lines[victim]
+        await self._while(
+            lambda: setattr(line.weather, "stalled", True), lambda: setattr(line.weather, "stalled", False)
+        )
+
+    async def _slow_line(self, victim: str) -> None:
+        line = self._world.lines[victim]
+        bad = Weather(delay_s=0.1, jitter_s=0.2)
+        await self._while(lambda: setattr(line, "weather", bad), lambda: setattr(line, "weather", Weather()))
+
+    async def _freeze(self, victim: str) -> None:
+        world = self._world
+        await self._while(lambda: world.signal(victim, signal.SIGSTOP), lambda: world.signal(victim, signal.SIGCONT))
+
+    async def _kill(self, victim: str) -> None:
+        await self._world.kill(victim)
+        await self._world.start(victim)
+
+    async def _bad_node(self, victim: str) -> None:
+        """Any daemon's node, the gateway's as well."""
+        node = self._world.nodes[self._luck.choice(DAEMONS)]
+        bad = self._luck.choice([Mood(down=True), Mood(delay_s=0.5), Mood(failing=0.5), Mood(behind=2)])
+        await self._while(lambda: setattr(node, "mood", bad), lambda: setattr(node, "mood", Mood()))
+
+    async def _reorg(self, victim: str) -> None:
+        await self._world.rpc.ask("anvil_reorg", self._luck.randint(1, 3), [])
+
+    async def _heal(self) -> None:
+        for name in DAEMONS:
+            if not self._world.alive(name):
+                await self._world.start(name)
+        await until(self._ready, 60, "the market does not come to itself", 0.5)
+
+    # ---- reckoning
+
+    async def _watch(self) -> None:
+        while True:
+            now_s = time.monotonic()
+            for name, pid in self._world.children.pids.items():
+                if name in DAEMONS:
+                    self._lives.setdefault(pid, Life(name, pid)).look(now_s)
+            await asyncio.sleep(1)
+
+    def _grown(self) -> list[str]:
+        wrong = []
+        for life in self._lives.values():
+            found = life.growth()
+            if found is None:
+                continue
+            early, late = found
+            self._say(f"{life.name} (pid {life.pid}): {early:.1f} MiB after warm-up, {late:.1f} MiB at the end")
+            if late > early * (1 + GROWTH_MOST) and late - early > GROWTH_FREE_MIB:
+                wrong.append(f"{life.name} grew from {early:.1f} to {late:.1f} MiB")
+        return wrong
+
+    async def _reckon(self) -> list[str]:
+        """Wait until every session that was used is paid out, and balance it."""
+        world = self._world
+        last = await world.number()
+        windows = world.deployment.windows
+        end = world.end_of(last) + windows.statement + windows.claim + 12
+
+        async def over() -> bool:
+            return await world.head() >= end
+
+        await until(over, 120, "the last windows do not close", 1.0)
+        sessions = await self._settled()
+        unbalanced = [f"session {s.session} of {s.service} does not balance: {s}" for s in sessions if not s.balanced]
+        debit, pay = sum(s.debit for s in sessions), sum(x.pay for s in sessions for x in s.suppliers)
+        self._say(f"{len(sessions)} sessions paid out: debit {debit}, pay {pay}, fee {sum(s.fee for s in sessions)}")
+        return unbalanced + await self._unpaid({(s.session, s.service) for s in sessions})
+
+    async def _settled(self) -> list[SessionPay]:
+        async with opened(self._world.layout, self._world.plan) as payouts:
+            return await payouts.settled()
+
+    async def _unpaid(self, settled: set[tuple[int, str]]) -> list[str]:
+        """Return the pots that were stated or claimed, and not paid out."""
+        from tests.faults import books
+
+        wrong = []
+        for number in range(await self._world.number()):
+            for service in (ETH, SMOLLM2):
+                if (number, service) in settled:
+                    continue
+                pot = await books.pot(self._world, number, service)
+                if pot.units:
+                    wrong.append(f"session {number} of {service} is not paid out: {pot}")
+        return wrong
+
+    async def _files(self) -> dict[str, int]:
+        pids = self._world.children.pids
+        return {name: psutil.Process(pids[name]).num_fds() for name in DAEMONS}
+
+    async def _left_over(self, idle: dict[str, int]) -> list[str]:
+        """Return what a market at rest should not have: more files than at first, more lanes than one each."""
+        wrong = []
+        for name, files in (await self._files()).items():
+            if files > idle[name] + 8:
+                wrong.append(f"{name} holds {files} files, {idle[name]} at first")
+        for name in SUPPLIERS:
+            facts = await self._world.facts(name)
+            # A lane for each service; twice that while one session hands over to the next.
+            if facts["lanes"] > 4 or facts["in_flight"]:
+                wrong.append(f"{name} has {facts['lanes']} lanes and {facts['in_flight']} relays in flight")
+        return wrong
+
+
+async def soak(folder: Path, minutes: float, seed: int, rate: float, say: Say) -> list[str]:
+    """Run a whole soak in `folder`; return what was wrong."""
+    async with running(folder / "net", llm=True) as world:
+        return await Soak(world, seed, say).run(minutes * 60, rate)
+
+
+@click.command()
+@click.option("--minutes", type=click.FloatRange(1), default=10.0, show_default=True)
+@click.option("--seed", type=int, help="What to do again; chosen by chance if not given.")
+@click.option("--rate", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Requests a second.")
+def main(minutes: float, seed: int | None, rate: float) -> None:
+    """Load a market, hurt it at random, and reckon at the end."""
+    seed = random.randrange(2**32) if seed is None else seed
+    click.echo(f"seed {seed}")
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        wrong = asyncio.run(soak(Path(folder), minutes, seed, rate, click.echo))
+    for line in wrong:
+        click.echo(f"WRONG: {line}")
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
