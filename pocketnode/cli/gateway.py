@@ -28,7 +28,7 @@ from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.crypto import keystore
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key, checksum
-from pocketnode.daemon import Job, stop_on_signals
+from pocketnode.daemon import Job, spare_collector, stop_on_signals
 from pocketnode.errors import ConfigError, Unavailable
 from pocketnode.gateway import config as configs
 from pocketnode.gateway.access import rules_of
@@ -249,6 +249,7 @@ class IdlePots(PotStore):
 async def _start(config: GatewayConfig) -> None:
     stop = stop_on_signals()
     async with _outside(config) as (outside, jobs), GatewayDaemon(config, outside, jobs) as daemon:
+        spare_collector()
         await daemon.run(stop)
 
 

@@ -13,7 +13,7 @@ from pocketnode.cli import registration, supplier_check
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.cli.supplier_parts import config_option, opened, registration_facts
-from pocketnode.daemon import stop_on_signals
+from pocketnode.daemon import spare_collector, stop_on_signals
 from pocketnode.errors import Unavailable
 from pocketnode.supplier import config as configs
 from pocketnode.supplier.admin import token_of
@@ -77,6 +77,7 @@ async def _start(config: SupplierConfig, path: Path) -> None:
             return {**await settling.money.facts(), "registrations": chain, "gas_wei": gas_wei}
 
         async with SupplierDaemon(config, outside, lambda: configs.load(path), settling.jobs, extra) as daemon:
+            spare_collector()
             await daemon.run(stop)
 
 
