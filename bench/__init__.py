@@ -1,1 +1,1 @@
-"""The project's own benchmark: `make bench`, or `python -m bench --help`. Results in bench/results, prose in docs/performance.md."""
+"""The project's own benchmark, `make bench`: results in bench/results, prose in docs/performance.md."""

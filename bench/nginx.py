@@ -1,12 +1,14 @@
 """nginx as the backend of everything that is measured, and as the plainest of the proxies.
 
 It answers fixed bodies: a JSON-RPC result of 2 kB, a chat completion, and streams of 200 tokens, timed by nginx itself
-(its echo module). What it cannot do is read a request, so each kind of answer has a port of its own.
+(its echo module). What it cannot do is read a request, so each kind of answer has a port of its own; a body of less than
+100 bytes, as suppliers send to check that a model answers, gets a whole completion at each.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +38,7 @@ http {{
   client_max_body_size 32m;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
+  map $http_content_length $is_short {{ "~^[0-9][0-9]?$" 1; default 0; }}
 """
 
 
@@ -108,7 +111,8 @@ def _backend_server(port: int, kind: str) -> str:
     listen {HOST}:{port} backlog=8192;
     location = /health {{ {json_type} return 200 '{health}'; }}
     location = /v1/models {{ {json_type} return 200 '{models}'; }}
-    location / {{ {_answer(kind)} }}
+    location = /whole {{ internal; {_answer(CHAT)} }}
+    location / {{ if ($is_short) {{ rewrite ^ /whole last; }} {_answer(kind)} }}
   }}"""
 
 
@@ -140,8 +144,6 @@ def _proxy_server(port: int, to: str) -> str:
 def _argv(bench: Bench, name: str, servers: str) -> list[str]:
     folder = bench.folder / name
     folder.mkdir(parents=True, exist_ok=True)
-    import os
-
     user = "user root;" if os.geteuid() == 0 else ""  # the files of who starts it must stay readable to its worker
     path = folder / "nginx.conf"
     path.write_text(_HEAD.format(folder=folder, user=user) + servers + "\n}\n")

@@ -26,6 +26,7 @@ ETH: Final = "eth"
 LLM: Final = "llm"
 SERVICES: Final = {CHAT: "bench-chat", TIMED: "bench-timed", FAST: "bench-fast", LLM: "smollm2"}
 CONCURRENCY: Final = 4096
+LOG_LEVEL: Final = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def _common(cast: Cast, name: str, chain_url: str, listen: str, admin: int) -> d
         "listen": listen,
         "admin": {"listen": f"{HOST}:{admin}", "token_file": str(token)},
         "store": sqlite_url(cast.folder / f"{name}.db"),
-        "log": {"level": "warning"},
+        "log": {"level": LOG_LEVEL},
     }
 
 
