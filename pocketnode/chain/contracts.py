@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -76,16 +76,17 @@ class Function:
         self.selector = keccak(f"{self.name}({','.join(self.inputs)})".encode())[:4]
 
     def call_data(self, *args: Any) -> bytes:
-        """Return the bytes of a call.
+        """Return the bytes of a call. A struct may be given as a mapping by field name.
 
         Raises
         ------
         BadInput
-            an argument does not fit its type.
+            an argument does not fit its type, or a struct lacks a field.
         """
         try:
-            return self.selector + encode(self.inputs, args)
-        except (EncodingError, TypeError, ValueError) as error:
+            ordered = [_ordered(part, value) for part, value in zip(self._arguments, args, strict=True)]
+            return self.selector + encode(self.inputs, ordered)
+        except (EncodingError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{self.name}: {error}") from error
 
     def arguments(self, data: bytes) -> tuple[Any, ...]:
@@ -245,6 +246,17 @@ def _type(part: dict[str, Any]) -> str:
     if not kind.startswith("tuple"):
         return kind
     return f"({','.join(_type(inner) for inner in part['components'])}){kind[5:]}"
+
+
+def _ordered(part: dict[str, Any], value: Any) -> Any:
+    """Return an argument with its mappings as tuples, in the order of the struct's fields."""
+    kind: str = part["type"]
+    if kind.endswith("]"):
+        inner = {**part, "type": kind[: kind.rindex("[")]}
+        return [_ordered(inner, item) for item in value]
+    if kind.startswith("tuple") and isinstance(value, Mapping):
+        return tuple(_ordered(inner, value[inner["name"]]) for inner in part["components"])
+    return value
 
 
 def _plain(part: dict[str, Any], value: Any) -> Any:

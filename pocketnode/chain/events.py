@@ -56,12 +56,12 @@ class Claimed:
 
     pot: bytes
     registration: int
-    gateway: bytes
     rank: int
     units: int
     amount: int
     taken: int
     block: int
+    gateway: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

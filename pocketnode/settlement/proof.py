@@ -17,7 +17,7 @@ LANES_MOST: Final = 600  # about 6 million gas; more lanes than these in one pot
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What is proven, and the arguments of `claim` that prove it.
+    """What is proven, and the arguments of `claim` that prove it, by field name.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ class Proof:
     """
 
     units: int
-    lanes: tuple[tuple[Any, ...], ...]
-    responses: tuple[tuple[Any, ...], ...]
+    lanes: tuple[dict[str, Any], ...]
+    responses: tuple[dict[str, Any], ...]
     refused: int = 0
 
 
@@ -37,8 +37,8 @@ def proof_of(kept: Iterable[KeptReceipt], domain: Domain) -> Proof:
     Every signature is checked here first: one bad lane would make the contract refuse the whole claim.
     """
     chosen = sorted(kept, key=lambda k: k.units, reverse=True)[:LANES_MOST]
-    lanes: list[tuple[Any, ...]] = []
-    responses: list[tuple[Any, ...]] = []
+    lanes: list[dict[str, Any]] = []
+    responses: list[dict[str, Any]] = []
     units = refused = 0
     for k in sorted(chosen, key=lambda k: k.receipt.receipt.lane):
         receipt = k.receipt.receipt
@@ -48,17 +48,17 @@ def proof_of(kept: Iterable[KeptReceipt], domain: Domain) -> Proof:
         except RemoteError:
             refused += 1
             continue
-        units += receipt.total
         answer = _answer(k, domain, digest, len(lanes))
+        units += receipt.total
         if answer is not None:
-            units += min(receipt.hold, answer[2])
+            units += min(receipt.hold, answer["units"])
             responses.append(answer)
-        fields = (receipt.lane, receipt.seq, receipt.total, receipt.hold, receipt.request)
-        lanes.append((*fields, *_split(signature)))
+        fields = {name: getattr(receipt, name) for name in ("lane", "seq", "total", "hold", "request")}
+        lanes.append({**fields, **_split(signature)})
     return Proof(units, tuple(lanes), tuple(responses), refused)
 
 
-def _answer(kept: KeptReceipt, domain: Domain, digest: bytes, position: int) -> tuple[Any, ...] | None:
+def _answer(kept: KeptReceipt, domain: Domain, digest: bytes, position: int) -> dict[str, Any] | None:
     """Return the Response to a kept Receipt as the contract takes it, if there is one that adds something."""
     receipt = kept.receipt.receipt
     if kept.response is None or not receipt.hold:
@@ -70,9 +70,10 @@ def _answer(kept: KeptReceipt, domain: Domain, digest: bytes, position: int) -> 
         signed = with_right_v(response_digest(domain, response), kept.response.signature, receipt.supplier)
     except RemoteError:
         return None
-    times = (response.first_byte_ms, response.done_ms)
-    return (position, response.payload, response.units, *times, response.backend, *_split(signed))
+    fields = {name: getattr(response, name) for name in ("payload", "units", "backend")}
+    times = {"firstByteMs": response.first_byte_ms, "doneMs": response.done_ms}
+    return {"position": position, **fields, **times, **_split(signed)}
 
 
-def _split(signature: bytes) -> tuple[bytes, bytes, int]:
-    return signature[:32], signature[32:64], signature[64]
+def _split(signature: bytes) -> dict[str, Any]:
+    return {"r": signature[:32], "s": signature[32:64], "v": signature[64]}
