@@ -17,8 +17,9 @@ from pocketnode.chain import deployment as deployments
 from pocketnode.chain.deployment import Windows
 from pocketnode.errors import PocketError
 from pocketnode.localnet import payouts, processes
+from pocketnode.localnet.configs import PRICES
 from pocketnode.localnet.payouts import Payouts, SessionPay
-from pocketnode.localnet.plan import CHAIN, SUPPLIERS, Plan
+from pocketnode.localnet.plan import CHAIN, GATEWAY, SUPPLIERS, Plan
 from pocketnode.localnet.state import Layout
 
 EVERY_S: Final = 1.0
@@ -27,14 +28,17 @@ PAYOUTS_EVERY: Final = 4  # rounds
 
 @dataclass(slots=True)
 class Line:
-    """One supplier: what it served since it started, and what it was paid in all settled sessions, base units."""
+    """One supplier: what it served since it started, and what it was paid in all settled sessions, base units.
+
+    `quality` is w by service, 0 to 1, and `failures` counts by service and session, both as the gateway sees it.
+    """
 
     name: str
     relays: int = 0
-    failures: int = 0
+    failures: dict[tuple[str, int], int] = field(default_factory=dict)
     units_now: int = 0
     latency_ms: float = 0.0
-    quality: float | None = None
+    quality: dict[str, float] = field(default_factory=dict)
     amount: int = 0
     pay: int = 0
 
@@ -81,6 +85,8 @@ async def _look(screen: Screen, http: aiohttp.ClientSession, plan: Plan, windows
         for name, line in screen.lines.items():
             async with http.get(f"{plan.admin_url(name)}/status") as answer:
                 take_status(line, await answer.json())
+        async with http.get(f"{plan.admin_url(GATEWAY)}/status") as answer:
+            take_quality(screen, plan, await answer.json())
     except (aiohttp.ClientError, TimeoutError):
         return
     screen.block = block
@@ -93,7 +99,6 @@ def take_status(line: Line, status: dict[str, Any]) -> None:
     """Put what a supplier's /status says into its line."""
     backends = [backend for service in status["services"] for backend in service["backends"]]
     line.relays = sum(backend["served"] for backend in backends)
-    line.failures = sum(backend["failures"] for backend in backends)
     weighted_s = sum(backend["mean_s"] * backend["served"] for backend in backends)
     line.latency_ms = 1000 * weighted_s / line.relays if line.relays else 0.0
     newest = max((account["session"] for account in status["sessions"]), default=0)
@@ -104,6 +109,19 @@ def take_status(line: Line, status: dict[str, Any]) -> None:
     )
 
 
+def take_quality(screen: Screen, plan: Plan, status: dict[str, Any]) -> None:
+    """Put the qualities and failures in the gateway's /status onto the screen."""
+    names = {plan.addresses[name].lower(): name for name in SUPPLIERS}
+    for session in sorted(status["sessions"], key=lambda session: int(session["number"])):
+        for supplier in session["suppliers"]:
+            name = names.get(supplier["operator"].lower())
+            if name is not None and supplier["relays"]:
+                line = screen.lines[name]
+                line.quality[session["service"]] = supplier["quality"] / 10_000
+                failed = sum(supplier["verdicts"][verdict] for verdict in ("fault", "timeout", "wrong"))
+                line.failures[session["service"], session["number"]] = failed
+
+
 async def _count_pay(screen: Screen, paid: Payouts) -> None:
     try:
         take_sessions(screen, await paid.settled())
@@ -112,14 +130,12 @@ async def _count_pay(screen: Screen, paid: Payouts) -> None:
 
 
 def take_sessions(screen: Screen, sessions: list[SessionPay]) -> None:
-    """Put what all settled sessions paid onto the screen; quality is that of the newest session that stated it."""
+    """Put what all settled sessions paid onto the screen."""
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for session in sessions:
         for supplier in session.suppliers:
             sums[supplier.supplier][0] += supplier.amount
             sums[supplier.supplier][1] += supplier.pay
-            if supplier.quality is not None and supplier.supplier in screen.lines:
-                screen.lines[supplier.supplier].quality = supplier.quality
     for name, line in screen.lines.items():
         line.amount, line.pay = sums[name]
     screen.settled = len(sessions)
@@ -130,7 +146,8 @@ def draw(screen: Screen) -> Group:
     """Return the screen as rich draws it."""
     table = Table(header_style="bold")
     table.add_column("supplier")
-    for title in ("relays", "failed", "units now", "latency", "quality", "paid", "of its amount"):
+    quality = f"quality {' '.join(PRICES)}"
+    for title in ("relays", "failed", "units now", "latency", quality, "paid", "of its amount"):
         table.add_column(title, justify="right")
     for line in screen.lines.values():
         table.add_row(*cells(line))
@@ -149,12 +166,17 @@ def draw(screen: Screen) -> Group:
 def cells(line: Line) -> list[str]:
     """Return a supplier's row.
 
-    >>> cells(Line("supplier-1", relays=1200, failures=3, units_now=40, latency_ms=12.34))
-    ['supplier-1', '1,200', '3', '40', '12 ms', '-', '0.000000', '-']
+    >>> cells(Line("supplier-1", relays=1200, units_now=40, latency_ms=12.34))
+    ['supplier-1', '1,200', '0', '40', '12 ms', '- -', '0.000000', '-']
     """
-    quality = f"{line.quality:.4f}" if line.quality is not None else "-"
+    quality = " ".join(f"{line.quality[name]:.3f}" if name in line.quality else "-" for name in PRICES)
     share = f"{line.pay / line.amount:.4f}" if line.amount else "-"
-    numbers = [f"{line.relays:,}", f"{line.failures:,}", f"{line.units_now:,}", f"{line.latency_ms:.0f} ms"]
+    numbers = [
+        f"{line.relays:,}",
+        f"{sum(line.failures.values()):,}",
+        f"{line.units_now:,}",
+        f"{line.latency_ms:.0f} ms",
+    ]
     return [line.name, *numbers, quality, tokens(line.pay), share]
 
 

@@ -5,7 +5,8 @@ from io import StringIO
 from rich.console import Console
 
 from pocketnode.localnet.payouts import SessionPay, SupplierPay, is_settled, session_pay, table
-from pocketnode.localnet.view import Line, Screen, draw, take_sessions, take_status
+from pocketnode.localnet.plan import Options, Plan
+from pocketnode.localnet.view import Line, Screen, draw, take_quality, take_sessions, take_status
 from pocketnode.settlement.books import Book, BookLine
 
 NAMES = {b"\x0a" * 20: "supplier-1", b"\x0b" * 20: "supplier-2"}
@@ -53,7 +54,6 @@ def test_the_view_adds_up_all_sessions() -> None:
     screen = Screen(lines={name: Line(name) for name in ("supplier-1", "supplier-2", "supplier-3")})
     take_sessions(screen, [a_session(), a_session()])
     assert (screen.lines["supplier-1"].pay, screen.lines["supplier-1"].amount) == (198, 200)
-    assert screen.lines["supplier-1"].quality == 1.0
     assert screen.lines["supplier-2"].pay == 0
     assert (screen.settled, screen.debit) == (2, 400)
 
@@ -78,3 +78,19 @@ def test_the_view_shows_what_a_supplier_says_of_itself() -> None:
     shown = console.export_text()
     assert "session 8" in shown
     assert "110 ms" in shown
+
+
+def test_the_view_shows_the_running_sessions_quality_of_who_served_in_it() -> None:
+    plan = Plan({}, {f"supplier-{n}": f"0x{n:040x}" for n in (1, 2, 3)}, Options())
+    screen = Screen(lines={name: Line(name) for name in plan.addresses})
+
+    def session(number: int, quality: int) -> dict[str, object]:
+        verdicts = {"good": 2, "wrong": 0, "fault": 1, "timeout": 1}
+        served = {"operator": f"0x{1:040X}", "relays": 4, "quality": quality, "verdicts": verdicts}
+        idle = {"operator": f"0x{2:040x}", "relays": 0, "quality": 9750}
+        return {"service": "eth", "number": number, "suppliers": [served, idle]}
+
+    take_quality(screen, plan, {"sessions": [session(9, 8000), session(8, 9000)]})
+    assert screen.lines["supplier-1"].quality == {"eth": 0.8}
+    assert screen.lines["supplier-1"].failures == {("eth", 8): 2, ("eth", 9): 2}
+    assert screen.lines["supplier-2"].quality == {}
