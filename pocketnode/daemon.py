@@ -8,9 +8,16 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+import structlog
+
+from pocketnode.errors import Unavailable
+
 Job = Callable[[], Coroutine[Any, Any, None]]
 
 ALLOCATIONS_BETWEEN_ROUNDS: Final = 20_000
+RETRY_S: Final = 1.0
+
+log = structlog.get_logger("daemon")
 
 
 async def run(jobs: dict[str, Job], stop: asyncio.Event) -> None:
@@ -24,6 +31,36 @@ async def run(jobs: dict[str, Job], stop: asyncio.Event) -> None:
         await stop.wait()
         for task in tasks:
             task.cancel()
+
+
+def patient(jobs: dict[str, Job], pause_s: float = RETRY_S) -> dict[str, Job]:
+    """Return jobs that are begun again where they end for want of something that time may cure.
+
+    A locked database or a chain without nodes must not end a daemon: what it does besides still works, and a restart
+    would meet the same. Only for jobs that may be begun twice.
+    """
+    return {name: _begun_again(name, job, pause_s) for name, job in jobs.items()}
+
+
+def _begun_again(name: str, job: Job, pause_s: float) -> Job:
+    async def run_again() -> None:
+        ended = False
+        while not ended:
+            try:
+                await job()
+                ended = True
+            except* Unavailable as group:
+                log.error("job_waits", job=name, error=str(_first(group)))
+                await asyncio.sleep(pause_s)
+
+    return run_again
+
+
+def _first(group: BaseExceptionGroup[Unavailable]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -125,7 +125,7 @@ class GatewayDaemon:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a job fails; then finish what is in flight, within `DRAIN_S`."""
         own: dict[str, Job] = {"serve": self._serve, "ledger": self.ledger.run, "scores": self._keep_scores}
-        await daemon.run({**self._jobs, **own, "dashboard": self._feed.run}, stop)
+        await daemon.run({**daemon.patient(self._jobs), **own, "dashboard": self._feed.run}, stop)
 
     async def _serve(self) -> None:
         """Answer requests; at the end let them finish before their lanes close."""

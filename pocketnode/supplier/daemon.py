@@ -27,6 +27,7 @@ from pocketnode.supplier.keeping import Keeper
 from pocketnode.supplier.metrics import Metrics
 from pocketnode.supplier.offers import Clients, make_offers
 from pocketnode.supplier.ports import Clock, Experience, Market, Receipts
+from pocketnode.supplier.standard import StandardServices
 from pocketnode.supplier.status import Status
 from pocketnode.transport.server import RelayServer
 from pocketnode.web.feed import Feed
@@ -93,6 +94,7 @@ class SupplierDaemon:
         self.server = RelayServer(self.answerer, outside.key, outside.domain, config.limits.lanes)
         self.status = Status(outside.key.address, self.answerer, self.server, self.keeper, outside.clock)
         token = token_of(config.admin.token_file)
+        self._standard = StandardServices(self.server.server)
         self._admin = AdminServer(self.status, self.metrics, token, extra)
         shown = SupplierSource(outside.key.address, self.answerer, self.status, extra, bool(outside.panels))
         self._feed = Feed(self.metrics.meter, shown, outside.history)
@@ -112,7 +114,7 @@ class SupplierDaemon:
         own: dict[str, Job] = {"serve": self._serve, "check-backends": self._check_backends, "tidy": self._tidy}
         if self._reread is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
-        await daemon.run({**self._jobs, **own, "dashboard": self._feed.run}, stop)
+        await daemon.run({**daemon.patient(self._jobs), **own, "dashboard": self._feed.run}, stop)
 
     def reload(self) -> None:
         """Read the configuration again and go on with its backends, limits and policy.
@@ -149,6 +151,7 @@ class SupplierDaemon:
                 await asyncio.Event().wait()
             finally:
                 self.answerer.draining = True
+                await self._standard.tell(False)
                 _log.info("draining", lanes=self.server.lanes, in_flight=self.server.in_flight)
                 await self.server.drain(self.config.limits.drain_s)
                 keeping.cancel()
@@ -169,6 +172,7 @@ class SupplierDaemon:
     async def _tidy(self) -> None:
         while True:
             self.answerer.forget_ended()
+            await self._standard.tell(not self.status.not_ready())
             await asyncio.sleep(TIDY_EVERY_S)
 
 

@@ -43,7 +43,7 @@ async def served(world: World, withhold: bool = False) -> int:
 
 async def paid(world: World, number: int, stated: bool = True) -> None:
     """Wait until everyone is paid, and check that it is once and exactly for what users got."""
-    users = {world.name_of(operator): units for operator, units in world.answered.of(world.session(number)).items()}
+    users = world.users(number)
 
     async def everyone() -> bool:
         return (await books.pot(world, number)).paid.keys() >= users.keys()
@@ -85,7 +85,7 @@ async def test_a_node_that_is_no_good(world: World, name: str) -> None:
         mood = MOODS[name]
         world.nodes[daemon].mood = Mood(delay_s=mood.delay_s, failing=mood.failing, behind=mood.behind)
     assert await world.load(CALLS) == CALLS
-    await world.settle(number, every_s=1.0)
+    await world.settle(number, rest_s=1.0)
     await paid(world, number)
 
 

@@ -152,7 +152,7 @@ def full_disk(world: World, name: str) -> Iterator[None]:
 
 
 async def check_books(world: World, number: int) -> None:
-    users = {world.name_of(operator): units for operator, units in world.answered.of(world.session(number)).items()}
+    users = world.users(number)
 
     async def everyone() -> bool:
         return (await books.pot(world, number)).paid.keys() >= users.keys()

@@ -116,7 +116,7 @@ async def lane_open(world: World) -> bool:
 
 async def check_books(world: World, number: int) -> None:
     """Everyone is paid what users got; the victim at most what was in flight more, since it has answered that."""
-    users = {world.name_of(operator): units for operator, units in world.answered.of(world.session(number)).items()}
+    users = world.users(number)
 
     async def everyone() -> bool:
         return (await books.pot(world, number)).paid.keys() >= users.keys()

@@ -30,13 +30,14 @@ from pocketnode.localnet.plan import APPLICATION, CHAIN, GATEWAY, SUPPLIERS, Opt
 from pocketnode.localnet.state import Layout, Process
 from pocketnode.protocol.session import service_id, session_id
 from pocketnode.services.spec import builtin
-from tests.faults.chain_proxy import ChainProxy
+from tests.faults.chain_proxy import ChainProxy, Mood
 from tests.faults.network import ChaosProxy
 
 ROOT: Final = Path(__file__).parents[2]
 DAEMONS: Final = (*SUPPLIERS, GATEWAY)
 ETH: Final = configs.ETH
-BLOCK_S: Final = 0.35
+BLOCK_S: Final = 0.25
+KNOWN_S: Final = 3.0
 _SPEC: Final = builtin(ETH)
 
 
@@ -92,6 +93,10 @@ class World:
     def name_of(self, operator: str) -> str:
         return next(name for name in SUPPLIERS if self.operator(name) == operator)
 
+    def users(self, number: int) -> dict[str, int]:
+        """Return the units that users got in a session, by supplier's name."""
+        return {self.name_of(operator): units for operator, units in self.answered.of(self.session(number)).items()}
+
     def session(self, number: int, service: str = ETH) -> bytes:
         return session_id(self.application, service_id(service), number)
 
@@ -134,17 +139,36 @@ class World:
         await until(used, 20, f"session {number} is not used")
         return number
 
-    async def pace(self, last: int, every_s: float = BLOCK_S) -> None:
-        """Mine one block after the other up to block `last`."""
-        while await self.head() < last:
-            await self.mine()
-            await asyncio.sleep(every_s)
+    async def tick(self, rest_s: float = BLOCK_S) -> None:
+        """Mine a block, wait until every daemon with a good node knows it, and leave them a while to act on it."""
+        await self.mine()
+        head = await self.head()
+        asked = [name for name in DAEMONS if self.alive(name) and self.nodes[name].mood == Mood()]
+        deadline_s = time.monotonic() + KNOWN_S
+        while asked and time.monotonic() < deadline_s:
+            known = await asyncio.gather(*(self._block_of(name) for name in asked))
+            asked = [name for name, block in zip(asked, known, strict=True) if block < head]
+            await asyncio.sleep(0.03)
+        await asyncio.sleep(rest_s)
 
-    async def settle(self, number: int, every_s: float = BLOCK_S) -> None:
+    async def _block_of(self, name: str) -> int:
+        """Return the newest block that a daemon knows; 0 if it does not say."""
+        try:
+            facts = await asyncio.wait_for(self.facts(name), 1)
+        except (aiohttp.ClientError, TimeoutError):
+            return 0
+        return int(facts.get("head", facts.get("block", 0)))
+
+    async def pace(self, last: int, rest_s: float = BLOCK_S) -> None:
+        """Mine one block after the other up to block `last`, as fast as the daemons can follow."""
+        while await self.head() < last:
+            await self.tick(rest_s)
+
+    async def settle(self, number: int, rest_s: float = BLOCK_S) -> None:
         """Let the session end and both its windows pass, at a pace that daemons can follow."""
         windows = self.deployment.windows
         await self.mine_to(self.end_of(number))
-        await self.pace(self.end_of(number) + windows.statement + windows.claim + 1, every_s)
+        await self.pace(self.end_of(number) + windows.statement + windows.claim + 1, rest_s)
 
     async def mine_until(self, holds: Callable[[], Awaitable[bool]], timeout_s: float, what: str) -> None:
         """Mine at the usual pace until something holds."""
@@ -152,10 +176,10 @@ class World:
         async def step() -> bool:
             if await holds():
                 return True
-            await self.mine()
+            await self.tick()
             return False
 
-        await until(step, timeout_s, what, BLOCK_S)
+        await until(step, timeout_s, what)
 
     # ---- processes
 
