@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import orjson
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.protocol.fault import FaultClass, RelayFailed
@@ -216,3 +219,18 @@ async def test_a_reload_that_does_not_hold_changes_nothing(running: Running) -> 
     running.daemon.reload()
     assert running.daemon.answerer.offers is before
     await ask(await running.lane("eth"), RPC, BLOCK_NUMBER)
+
+
+async def test_a_load_balancer_sees_health_and_what_is_served(running: Running) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{running.daemon.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        asked = health_pb2.HealthCheckRequest(service="pocketnode.v1.Relay")
+        async with asyncio.timeout(5):
+            async for told in stub.Watch(asked):
+                if told.status == health_pb2.HealthCheckResponse.SERVING:
+                    break
+        reflected = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        )
+        names = [service.name async for answer in reflected for service in answer.list_services_response.service]
+    assert "pocketnode.v1.Relay" in names
