@@ -27,6 +27,7 @@ from pocketnode.gateway.openai_api import OpenAiApi
 from pocketnode.gateway.ports import LaneOpener, Market, Records
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_api import RpcApi
+from pocketnode.gateway.rpc_items import RpcItems
 from pocketnode.gateway.scoreboard import HALF_LIFE_S, Score, Scoreboard
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.status import Status
@@ -105,7 +106,8 @@ class GatewayDaemon:
         self.ledger = Ledger(usage)
         relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
         openai = OpenAiApi(self.gate, catalog, self.sessions, relaying, self.ledger)
-        rpc = RpcApi(self.gate, catalog, self.sessions, relaying, self.ledger)
+        self.items = RpcItems(catalog, self.sessions, relaying, self.ledger, self.metrics)
+        rpc = RpcApi(self.gate, catalog, self.items)
         self._ingress = Ingress(self.gate, openai, rpc, self.metrics, config.limits)
         self.status = Status(outside.address, catalog, self.sessions)
         token = token_of(config.admin.token_file)
@@ -125,6 +127,7 @@ class GatewayDaemon:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a job fails; then finish what is in flight, within `DRAIN_S`."""
         own: dict[str, Job] = {"serve": self._serve, "ledger": self.ledger.run, "scores": self._keep_scores}
+        own["heads-of-services"] = self.items.watch
         await daemon.run({**daemon.patient(self._jobs), **own, "dashboard": self._feed.run}, stop)
 
     async def _serve(self) -> None:

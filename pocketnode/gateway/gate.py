@@ -58,6 +58,8 @@ class Gate:
         if (request.content_length or 0) > most:
             raise Refused(TOO_LARGE, f"a body has at most {most} bytes")
         try:
+            if request.content.is_eof():  # it is all here already: no timer is needed
+                return await request.read()
             async with asyncio.timeout(self.limits.body_s):
                 return await request.read()
         except TimeoutError as error:

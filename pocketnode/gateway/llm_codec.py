@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from pocketnode.gateway.json_places import with_field
 from pocketnode.gateway.refusal import INVALID, MALFORMED, Refused
 from pocketnode.gateway.relaying import Judgement
 from pocketnode.protocol.metering import TokenRates, hold_first, hold_most, prompt_tokens_most, token_units
@@ -16,7 +16,6 @@ from pocketnode.services.spec import Tokens
 # What an answer of each route must have.
 ANSWERS: Final = {"/v1/chat/completions": "choices", "/v1/completions": "choices", "/v1/embeddings": "data"}
 TOKEN_SLACK: Final = 16
-_DECODER: Final = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,33 +110,8 @@ def counts(usage: dict[str, Any]) -> tuple[int, int]:
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """Return a request with another model named; every other byte stays.
-
-    >>> with_model(b'{"messages": [], "model" : "a", "x": 1.0}', "b")
-    b'{"messages": [], "model" : "b", "x": 1.0}'
-    """
-    text = body.decode()
-    at = text.index("{") + 1
-    edits: list[tuple[int, int]] = []
-    while True:
-        at = _skip(text, at, " \t\r\n,")
-        if text[at] == "}":
-            break
-        name, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, at, " \t\r\n:")
-        _, end = _DECODER.raw_decode(text, at)
-        if name == "model":
-            edits.append((at, end))
-        at = end
-    for start, end in reversed(edits):
-        text = text[:start] + json.dumps(model) + text[end:]
-    return text.encode()
-
-
-def _skip(text: str, at: int, characters: str) -> int:
-    while text[at] in characters:
-        at += 1
-    return at
+    """Return a request with another model named; every other byte stays."""
+    return with_field(body, "model", orjson.dumps(model))
 
 
 def _check_input(path: str, fields: dict[str, Any]) -> None:

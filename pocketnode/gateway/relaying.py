@@ -73,6 +73,7 @@ class Order:
     kind : class of the relay: a model, or a pace of methods.
     hold, most : units at first and at most.
     repeatable : whether a second supplier may be asked when the first may have acted on it.
+    only : the one operator that can answer, such as the one that keeps a filter.
     tried : operators that are asked no more; orders may share it, so that each goes to another supplier.
     """
 
@@ -85,6 +86,7 @@ class Order:
     check: Check
     repeatable: bool = True
     tried: list[bytes] = field(default_factory=list)
+    only: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -276,6 +278,9 @@ class _Trial:
 
     def _choose(self) -> Seat | None:
         active = self.active
+        if (only := self._order.only) is not None:
+            pinned = active.seats.get(only)
+            return pinned if pinned is not None and pinned.open() else None
         ranking = active.ranking(self._order.kind, time.time())
         tried = self._tried
         probation = self._relaying._probation if self._order.repeatable else 0.0

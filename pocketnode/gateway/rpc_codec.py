@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from pocketnode.gateway import json_places
 from pocketnode.gateway.refusal import BAD_PARAMS, INVALID, MALFORMED, TOO_LARGE, Refused
 
-_DECODER: Final = json.JSONDecoder()
-_SPACE: Final = " \t\r\n"
 METHOD_CHARS_MOST: Final = 128
 NOTIFICATION: Final = b""
 
@@ -51,7 +49,7 @@ def parse(body: bytes, items_most: int) -> Item | list[Item | Refused]:
         raise Refused(INVALID, "a request is an object, a batch an array with at least one")
     if len(parsed) > items_most:
         raise Refused(TOO_LARGE, f"a batch has at most {items_most} items, this one {len(parsed)}")
-    pieces = split(body.decode())
+    pieces = json_places.items(body.decode())
     return [_item_or_refusal(value, raw) for value, raw in zip(parsed, pieces, strict=True)]
 
 
@@ -94,23 +92,6 @@ def raw_id_of(parsed: Any) -> bytes:
     return b"null"
 
 
-def split(text: str) -> list[bytes]:
-    """Return the items of a JSON array as they are written.
-
-    >>> split('[ {"a": 1} ,[2,  3], "x,y" ]')
-    [b'{"a": 1}', b'[2,  3]', b'"x,y"']
-    """
-    pieces: list[bytes] = []
-    at = _after_space(text, text.index("[") + 1)
-    while text[at] != "]":
-        end = _end_of_value(text, at)
-        pieces.append(text[at:end].encode())
-        at = _after_space(text, end)
-        if text[at] == ",":
-            at = _after_space(text, at + 1)
-    return pieces
-
-
 def result(raw_id: bytes, raw_result: bytes) -> bytes:
     """Return an answer made of parts that are JSON already."""
     return b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + raw_result + b"}"
@@ -129,16 +110,3 @@ def _item(parsed: Any, raw: bytes) -> Item:
     except Refused as refused:
         refused.raw_id = raw_id_of(parsed)
         raise
-
-
-def _end_of_value(text: str, at: int) -> int:
-    try:
-        return _DECODER.raw_decode(text, at)[1]
-    except (ValueError, RecursionError) as error:
-        raise Refused(MALFORMED, f"the body is not JSON: {error}") from error
-
-
-def _after_space(text: str, at: int) -> int:
-    while text[at] in _SPACE:
-        at += 1
-    return at

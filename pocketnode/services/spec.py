@@ -30,8 +30,11 @@ class Method(_Strict):
     block: int | None = Field(default=None, ge=0, description="position of the block parameter, if there is one")
     idempotent: bool = Field(default=True, description="asking a second supplier does no harm")
     broadcast: bool = Field(default=False, description="goes to several suppliers; 'already known' is success")
-    sticky: bool = Field(default=False, description="what it makes or names lives on one supplier (filters)")
+    sticky: Literal["", "makes", "names"] = Field(
+        default="", description="its result, or its first parameter, names what lives on one supplier (filters)"
+    )
     empty: bool = Field(default=True, description="null is a valid answer; otherwise another supplier is asked too")
+    head: bool = Field(default=False, description="its result is the number of the newest block")
     pace: Literal["quick", "slow"] = Field(default="quick", description="class for latency and timeouts")
     subscription: bool = Field(default=False, description="WebSocket only")
 

@@ -1,0 +1,72 @@
+"""What this gateway knows of a service's chain: its head, what is final, what a client was shown. Pure.
+
+Learnt from answers to ordinary requests. One supplier's word does not move the head far: what it says above the others
+counts only once a second one comes near it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+CLIENTS_MOST: Final = 20_000
+REPORTS_MOST: Final = 256
+REPORT_AGE_S: Final = 60.0
+FINAL_DEPTH: Final = 96  # blocks below the head that count as final where the chain's own tag is not known
+NEAR_BLOCKS: Final = 8
+
+
+class Blocks:
+    """One for each JSON-RPC service."""
+
+    def __init__(self) -> None:
+        self._reports: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+        self._shown: OrderedDict[str, int] = OrderedDict()
+        self._head = 0
+
+    @property
+    def head(self) -> int:
+        """The highest block that is believed; 0 before any is known."""
+        return self._head
+
+    @property
+    def final(self) -> int:
+        """The highest block that is not reorganised any more; -1 before any is known."""
+        return self._head - FINAL_DEPTH if self._head > FINAL_DEPTH else -1
+
+    def report(self, operator: bytes, number: int, now_s: float) -> None:
+        """Take in what a supplier says is the head."""
+        self._reports[operator] = (now_s, number)
+        self._reports.move_to_end(operator)
+        while len(self._reports) > REPORTS_MOST:
+            self._reports.popitem(last=False)
+        said = sorted((n for at_s, n in self._reports.values() if now_s - at_s < REPORT_AGE_S), reverse=True)
+        # The second highest is believed, and the highest if it is near: a single liar cannot move the head away.
+        second = said[1] if len(said) > 1 else said[0]
+        self._head = said[0] if said[0] - second <= NEAR_BLOCKS else second
+
+    def shown(self, client: str) -> int:
+        """Return the highest head that a client was shown; 0 for none, or for one that nobody believes any more."""
+        shown = self._shown.get(client, 0)
+        return shown if shown <= self._head + NEAR_BLOCKS else 0
+
+    def show(self, client: str, number: int) -> None:
+        """Remember what a client was shown, so that it never sees the head go back."""
+        self._shown[client] = max(number, self.shown(client))
+        self._shown.move_to_end(client)
+        while len(self._shown) > CLIENTS_MOST:
+            self._shown.popitem(last=False)
+
+
+def quantity(value: object) -> int | None:
+    """Return the number in a JSON-RPC quantity, such as `0x1a`; None for anything else.
+
+    >>> quantity("0x1a"), quantity("latest"), quantity(None)
+    (26, None, None)
+    """
+    if not isinstance(value, str) or not value.startswith("0x") or not 2 < len(value) <= 18:
+        return None
+    try:
+        return int(value, 16)
+    except ValueError:
+        return None

@@ -1,0 +1,86 @@
+"""Where the fields of a JSON object stand: one can be taken out or changed, and all else stays as written. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from pocketnode.gateway.refusal import MALFORMED, Refused
+
+_DECODER: Final = json.JSONDecoder()
+_SPACE: Final = " \t\r\n"
+
+
+def fields(text: str) -> list[tuple[str, int, int]]:
+    """Return name, start and end of each field's value of the object in `text`, which is known to be sound JSON.
+
+    >>> fields('{"a": [1, 2],"b":"x"}')
+    [('a', 6, 12), ('b', 17, 20)]
+    """
+    found: list[tuple[str, int, int]] = []
+    at = skip(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, at = _value(text, at)
+        at = skip(text, at, _SPACE + ":")
+        end = end_of(text, at)
+        found.append((str(name), at, end))
+        at = skip(text, end, _SPACE + ",")
+    return found
+
+
+def field(body: bytes, name: str) -> bytes | None:
+    """Return the value of a field as it is written, the last one where it stands twice; None where it is missing.
+
+    >>> field(b'{"id":1,"result":  {"x":1.0}}', "result")
+    b'{"x":1.0}'
+    """
+    text = body.decode()
+    places = [(start, end) for found, start, end in fields(text) if found == name]
+    return text[places[-1][0] : places[-1][1]].encode() if places else None
+
+
+def with_field(body: bytes, name: str, value: bytes) -> bytes:
+    """Return the object with the value of a field replaced; every other byte stays.
+
+    >>> with_field(b'{"messages": [], "model" : "a", "x": 1.0}', "model", b'"b"')
+    b'{"messages": [], "model" : "b", "x": 1.0}'
+    """
+    text = body.decode()
+    for found, start, end in reversed(fields(text)):
+        if found == name:
+            text = text[:start] + value.decode() + text[end:]
+    return text.encode()
+
+
+def items(text: str) -> list[bytes]:
+    """Return the items of a JSON array as they are written.
+
+    >>> items('[ {"a": 1} ,[2,  3], "x,y" ]')
+    [b'{"a": 1}', b'[2,  3]', b'"x,y"']
+    """
+    pieces: list[bytes] = []
+    at = skip(text, text.index("[") + 1)
+    while text[at] != "]":
+        end = end_of(text, at)
+        pieces.append(text[at:end].encode())
+        at = skip(text, end, _SPACE + ",")
+    return pieces
+
+
+def skip(text: str, at: int, characters: str = _SPACE) -> int:
+    """Return the first place from `at` on that holds none of `characters`."""
+    while text[at] in characters:
+        at += 1
+    return at
+
+
+def end_of(text: str, at: int) -> int:
+    """Return where the value that starts at `at` ends."""
+    return _value(text, at)[1]
+
+
+def _value(text: str, at: int) -> tuple[object, int]:
+    try:
+        return _DECODER.raw_decode(text, at)
+    except (ValueError, RecursionError) as error:
+        raise Refused(MALFORMED, f"the body is not JSON: {error}") from error

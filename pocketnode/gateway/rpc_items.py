@@ -1,0 +1,254 @@
+"""One JSON-RPC request: from the cache, shared with others who ask the same, or bought from a supplier."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from pocketnode.gateway import trust
+from pocketnode.gateway.access import Holder
+from pocketnode.gateway.active import ActiveSession
+from pocketnode.gateway.blocks import Blocks, quantity
+from pocketnode.gateway.broadcast import Broadcasting
+from pocketnode.gateway.catalog import Catalog, Service
+from pocketnode.gateway.gate import JSON
+from pocketnode.gateway.json_places import field as json_field
+from pocketnode.gateway.ledger import Ledger
+from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.refusal import INTERNAL, INVALID, NO_METHOD, Refused
+from pocketnode.gateway.relaying import Answer, Judgement, Order, Relaying
+from pocketnode.gateway.rpc_cache import Key, RpcCache, key_of
+from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, numbered, result
+from pocketnode.gateway.rpc_judging import judge
+from pocketnode.gateway.sessions import Sessions
+from pocketnode.gateway.sharing import Sharing
+from pocketnode.protocol.payload import RequestHead, encode_request
+from pocketnode.services.spec import Method
+
+HEAD: Final = encode_request(RequestHead("POST", "/", {"content-type": JSON}))
+CACHE: Final = "x-pocketnode-cache"
+STICKY_MOST: Final = 20_000
+WATCH_EVERY_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Replied:
+    """The answer to one item; empty for a notification."""
+
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Asking:
+    """One request on its way."""
+
+    service: Service
+    holder: Holder
+    item: Item
+    method: Method
+
+
+class RpcItems:
+    """Answers single requests. One for the daemon; `watch` is a job of it."""
+
+    def __init__(
+        self, catalog: Catalog, sessions: Sessions, relaying: Relaying, ledger: Ledger, metrics: Metrics
+    ) -> None:
+        self.cache = RpcCache()
+        self.sharing: Sharing[Key, bytes] = Sharing()
+        self.blocks = {s.name: Blocks() for s in catalog.services.values() if s.spec.kind == "json-rpc"}
+        self._catalog = catalog
+        self._sessions = sessions
+        self._relaying = relaying
+        self._ledger = ledger
+        self._metrics = metrics
+        self._broadcasting = Broadcasting(relaying)
+        self._sticky: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
+        self._used: set[str] = set()  # services asked for since the head was last looked for
+
+    async def answer(self, service: Service, holder: Holder, item: Item) -> Replied:
+        """Answer one request.
+
+        Raises
+        ------
+        Refused
+            the method is not sold, the key does not cover it, a limit is reached, or nobody can answer.
+        """
+        method = service.spec.method(item.method)
+        if method is None or method.subscription:
+            raise Refused(NO_METHOD, f"the method {item.method[:64]!r} does not exist here")
+        holder.check_method(item.method)
+        reservation = holder.reserve(time.time(), method.units)
+        spent = [0]
+        try:
+            return await self._found(Asking(service, holder, item, method), spent)
+        finally:
+            reservation.settle(spent[0])
+
+    async def watch(self) -> None:
+        """Look for the head of each chain that is asked about, so that it is known what is final."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            used, self._used = self._used, set()
+            for name in used:
+                await self._look(self._catalog.services[name])
+
+    # ---- where from
+
+    async def _found(self, asking: Asking, spent: list[int]) -> Replied:
+        item, method, service = asking.item, asking.method, asking.service
+        self._used.add(service.name)
+        if item.raw_id == NOTIFICATION or method.broadcast or not method.idempotent or method.sticky:
+            return await self._bought(asking, spent)
+        key = key_of(service.name, item)
+        if method.cache != "never":
+            entry = self.cache.find(key, self.blocks[service.name])
+            if entry is not None:
+                return self._served(asking, "cache", f"hit; {entry.why}", entry.result)
+        own: list[Replied] = []
+
+        async def buy() -> bytes:
+            own.append(await self._bought(asking, spent, key))
+            return own[0].body
+
+        body, shared = await self.sharing.get(key, buy)
+        if not shared:
+            return own[0]
+        return self._shared(asking, body)
+
+    def _shared(self, asking: Asking, body: bytes) -> Replied:
+        """Return what another's relay brought, under this request's own id."""
+        value = json_field(body, "result")
+        if value is not None:
+            return self._served(asking, "shared", "shared", value)
+        error = json_field(body, "error") or b"null"
+        return Replied(b'{"jsonrpc":"2.0","id":' + asking.item.raw_id + b',"error":' + error + b"}", {CACHE: "shared"})
+
+    def _served(self, asking: Asking, source: str, why: str, value: bytes) -> Replied:
+        self._metrics.served[(asking.service.name, source)] += 1
+        self._ledger.add(asking.holder.key.id, asking.service.name, asking.item.method, 0, 0)
+        if asking.method.head:
+            value = self._not_back(asking, value)
+        headers = {"Content-Type": JSON, CACHE: why}
+        return Replied(result(asking.item.raw_id, value), headers)
+
+    # ---- buying
+
+    async def _bought(self, asking: Asking, spent: list[int], key: Key | None = None) -> Replied:
+        order = self._order(asking)
+        if asking.method.broadcast:
+            answer, body = await self._broadcasting.send(order, asking.item)
+        else:
+            answer = await self._relaying.whole(order)
+            body = answer.body
+        if answer.head.status >= 400 and not body.lstrip().startswith(b"{"):
+            raise Refused(INVALID if answer.head.status < 500 else INTERNAL, "the node refused the request")
+        spent[0] = self._booked(asking, answer)
+        if asking.item.raw_id == NOTIFICATION:
+            return Replied(b"", trust.headers_of(answer.attempt, answer.head))
+        headers = trust.headers_of(answer.attempt, answer.head)
+        if asking.method.sticky or asking.method.head or asking.method.cache != "never":
+            body = self._learnt(asking, answer, body, headers, key)
+        return Replied(body, headers)
+
+    def _order(self, asking: Asking) -> Order:
+        item, method = asking.item, asking.method
+        current = partial(self._sessions.active, asking.service, asking.holder.application)
+        least = self.blocks[asking.service.name].shown(asking.holder.key.id) if method.head else 0
+        check = _accept_any if item.raw_id == NOTIFICATION else partial(_check, method, item.id, least)
+        order = Order(current, method.pace, HEAD, numbered(item), method.units, method.units, check, method.idempotent)
+        if method.sticky == "names":
+            order.only = self._sticky.get(_sticky_key(asking, _first(item.params)))
+        return order
+
+    def _booked(self, asking: Asking, answer: Answer) -> int:
+        """Charge for an answer that is paid for; return its units."""
+        units = answer.attempt.units
+        if units:
+            worth = units * answer.attempt.seat.supplier.price
+            self._ledger.add(asking.holder.key.id, asking.service.name, asking.item.method, units, worth)
+        self._metrics.served[(asking.service.name, "supplier")] += 1
+        return units
+
+    def _learnt(self, asking: Asking, answer: Answer, body: bytes, headers: dict[str, str], key: Key | None) -> bytes:
+        """Take from an answer what later ones need: the head, who keeps a filter, what may be kept."""
+        method, item, blocks = asking.method, asking.item, self.blocks[asking.service.name]
+        if method.head and (raw := json_field(body, "result")) is not None:
+            number = quantity(orjson.loads(raw))
+            if number is not None:
+                blocks.report(answer.attempt.seat.supplier.operator, number, time.monotonic())
+            if (value := self._not_back(asking, raw)) != raw:
+                headers[CACHE] = "pinned"
+                body = result(item.raw_id, value)
+        if method.sticky == "makes" and (raw := json_field(body, "result")) is not None:
+            self._stick(asking, raw, answer.attempt.seat.supplier.operator)
+        if key is not None and method.cache != "never":
+            self.cache.keep(key, method, item, body, blocks)
+        return body
+
+    def _not_back(self, asking: Asking, raw: bytes) -> bytes:
+        """Return a head as a client may see it: never below one that it saw before."""
+        blocks, client = self.blocks[asking.service.name], asking.holder.key.id
+        number = quantity(orjson.loads(raw))
+        if number is None:
+            return raw
+        if number < (least := blocks.shown(client)):
+            return b'"' + hex(least).encode() + b'"'
+        blocks.show(client, number)
+        return raw
+
+    def _stick(self, asking: Asking, raw: bytes, operator: bytes) -> None:
+        """Remember who keeps what was just made."""
+        self._sticky[_sticky_key(asking, orjson.loads(raw))] = operator
+        while len(self._sticky) > STICKY_MOST:
+            self._sticky.popitem(last=False)
+
+    async def _look(self, service: Service) -> None:
+        """Ask one supplier for the head; a paid relay like any other."""
+        name = next((n for n, m in service.spec.methods.items() if m.head), None)
+        method = service.spec.methods.get(name or "")
+        if name is None or method is None:
+            return
+        body = b'{"jsonrpc":"2.0","id":0,"method":"' + name.encode() + b'","params":[]}'
+        check = partial(_check, method, 0, 0)
+        current: Callable[[], ActiveSession] = partial(self._sessions.active, service)
+        order = Order(current, method.pace, HEAD, body, method.units, method.units, check)
+        try:
+            answer = await self._relaying.whole(order)
+        except Refused:
+            return
+        number = quantity(orjson.loads(json_field(answer.body, "result") or b"null"))
+        if number is not None:
+            operator = answer.attempt.seat.supplier.operator
+            self.blocks[service.name].report(operator, number, time.monotonic())
+
+
+def _check(method: Method, request_id: object, least_head: int, status: int, body: bytes, units: int) -> Judgement:
+    judgement = judge(method, request_id, body, units)
+    if method.head and judgement is Judgement.TAKE:
+        number = quantity(orjson.loads(body)["result"])
+        if number is None:
+            return Judgement.WRONG
+        if number < least_head:
+            return Judgement.UNSURE  # it lags behind what this client has seen
+    return judgement
+
+
+def _accept_any(status: int, body: bytes, units: int) -> Judgement:
+    return Judgement.TAKE
+
+
+def _first(params: Any) -> Any:
+    return params[0] if isinstance(params, list) and params else None
+
+
+def _sticky_key(asking: Asking, made: Any) -> tuple[str, str, str]:
+    return asking.holder.key.id, asking.service.name, str(made)
