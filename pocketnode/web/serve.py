@@ -4,7 +4,7 @@
 |---|---|
 | / and /static/ | the page; holds nothing secret, so it needs no token |
 | POST /api/login | the admin token for a cookie |
-| /api/about | what the daemon is |
+| /api/about | what the daemon is; without the token only that it is locked |
 | /api/now | how things stand |
 | /api/events | the same as server-sent events, every two seconds |
 | /api/chart | `?span_s=3600&service=eth&peers=1`: columns for charts |
@@ -57,7 +57,6 @@ class Dashboard:
     def attach(self, app: web.Application) -> None:
         """Add every route, guarded by itself, and end the streams of events before the listener waits for them."""
         own = [
-            web.get("/api/about", self._about),
             web.get("/api/now", self._now),
             web.get("/api/events", self._events),
             web.get("/api/chart", self._chart),
@@ -65,7 +64,7 @@ class Dashboard:
         own += [route for panel in self._panels for route in panel.routes()]
         app.add_routes([web.RouteDef(r.method, r.path, self._guarded(r.handler), r.kwargs) for r in own])
         app.add_routes([web.get("/", _index), web.get("/static/{path:.+}", _static)])
-        app.add_routes([web.post("/api/login", self._login)])
+        app.add_routes([web.get("/api/about", self._about), web.post("/api/login", self._login)])
         app.on_shutdown.append(self._end_streams)
 
     async def _end_streams(self, _: web.Application) -> None:
@@ -94,7 +93,15 @@ class Dashboard:
         guard.set_cookie(request, answer, self._token)
         return answer
 
-    async def _about(self, _: web.Request) -> web.Response:
+    async def _about(self, request: web.Request) -> web.Response:
+        if not guard.admits(request, self._token):
+            return json({"locked": True})  # no error: a page asks this before its user was asked for the token
+        try:
+            return await self._facts()
+        except PocketError as error:
+            return json({"error": str(error)}, 503)
+
+    async def _facts(self) -> web.Response:
         facts: dict[str, Any] = {"version": __version__, "guarded": bool(self._token)}
         for panel in self._panels:
             facts |= await panel.about()

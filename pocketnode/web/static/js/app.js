@@ -1,8 +1,8 @@
 // The frame: who is asked, which page is shown, whether the daemon is heard.
 
-import { ApiError, get, send, whenLocked } from "./api.js";
+import { get, send, whenLocked } from "./api.js";
 import { brief } from "./format.js";
-import { html, render, useEffect, useErrorBoundary, useState } from "./html.js";
+import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./html.js";
 import { Icon } from "./icons.js";
 import { live, useLive } from "./live.js";
 import { Banner } from "./parts.js";
@@ -39,15 +39,18 @@ function App() {
   const [problem, setProblem] = useState(null);
   const begin = async () => {
     try {
-      setAbout(await get("/api/about"));
+      const found = await get("/api/about");
+      if (found.locked) {
+        lock(true);
+        return;
+      }
+      setAbout(found);
       lock(false);
       setProblem(null);
       live.start();
     } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 401) {
-        setProblem(error.message);
-        setTimeout(begin, 2000);
-      }
+      setProblem(error.message);
+      setTimeout(begin, 2000);
     }
   };
   useEffect(() => {
@@ -90,10 +93,12 @@ function Login({ onOpen }) {
 function Shell({ about }) {
   const route = useRoute();
   const names = about.pages.filter((name) => PAGES[name]);
+  const moved = useRef(false);
   const page = names.includes(route[0]) ? route[0] : names[0];
   useEffect(() => {
     document.title = `${PAGES[page].title ?? PAGES[page].name} · pocketnode ${about.role}`;
-    if (location.hash) document.querySelector("h1")?.focus({ preventScroll: true });
+    if (moved.current) document.querySelector("h1")?.focus({ preventScroll: true });
+    moved.current = true;
     scrollTo(0, 0);
   }, [route.join("/")]);
   return html`<div class="shell">

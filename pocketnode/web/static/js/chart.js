@@ -15,6 +15,7 @@ function axes(format, spanS) {
   };
   const time = { ...shared, grid: { show: false }, size: 26, gap: 6, space: 90 };
   time.values = (_, splits) => splits.map((t) => clock(t, Math.max(spanS, 3601)));
+  if (spanS <= 600) time.space = 64;
   if (spanS <= 600) time.values = (_, splits) => splits.map((t) => clock(t, spanS));
   const value = { ...shared, size: 58, gap: 6, space: 34, values: (_, splits) => splits.map((v) => (v === null ? "" : format(v))) };
   return [time, value];
@@ -26,7 +27,7 @@ function options(props, width, onCursor) {
   return {
     width,
     height,
-    padding: [8, 12, 0, 0],
+    padding: [8, 22, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "page" }, points: { size: 6 }, drag: { x: false, y: false }, y: false },
     scales: { x: { time: true }, y: { range: props.range ?? top } },
@@ -36,11 +37,10 @@ function options(props, width, onCursor) {
       ...lines.map((line) => ({
         label: line.name,
         stroke: () => css(line.colour),
-        width: line.thin ? 1 : 1.6,
-        dash: line.dash,
+        width: 1.6,
         fill: line.fill ? () => `color-mix(in srgb, ${css(line.colour)} 12%, transparent)` : undefined,
         points: { show: line.values.filter((v) => v !== null).length < 3, size: 5 },
-        spanGaps: false,
+        spanGaps: Boolean(line.sparse),
       })),
     ],
     hooks: { setCursor: [(plot) => onCursor(plot.cursor.idx ?? null)] },
@@ -83,7 +83,7 @@ function usePlot(props, frame, onCursor) {
 }
 
 /**
- * t: Unix seconds; lines: [{name, colour, values, fill, dash}]; format: number -> text; spanS: seconds shown.
+ * t: Unix seconds; lines: [{name, colour, values, fill, sparse}], sparse where a value is known only while there is traffic; format: number -> text; spanS: seconds shown.
  * The text under a chart says in words what the picture shows.
  */
 export function Chart(props) {

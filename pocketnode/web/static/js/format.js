@@ -49,6 +49,15 @@ export function amount(base, token) {
   return trim(value, Math.max(2, digits));
 }
 
+/** Base units as tokens for a column of a table: always four digits after the point, so that points stand in line. */
+export function column(base, token) {
+  if (base === null || base === undefined) return "–";
+  const value = Number(base) / 10 ** token.decimals;
+  if (value === 0) return "0";
+  if (value < 0.0001) return "<0.0001";
+  return value.toLocaleString(LOCALE, { minimumFractionDigits: 4, maximumFractionDigits: 4 });
+}
+
 /** All digits of an amount in base units. */
 export function exactAmount(base, token) {
   const text = BigInt(base).toString().padStart(token.decimals + 1, "0");

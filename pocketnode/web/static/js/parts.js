@@ -88,8 +88,9 @@ export function Share({ value }) {
 
 /**
  * columns: [{name, cell(row), num, narrow, sort(row)}]; `narrow: false` leaves a column out on a phone.
+ * below(row): what is shown in a row of its own under it, if anything.
  */
-export function Table({ caption, columns, rows, keyOf, onOpen, first }) {
+export function Table({ caption, columns, rows, keyOf, below, first }) {
   const [by, sortBy] = useState(first ?? null);
   const sorting = by && columns.find((column) => column.name === by.name);
   const shown = sorting?.sort ? [...rows].sort((a, b) => compare(sorting.sort(a), sorting.sort(b)) * (by.down ? -1 : 1)) : rows;
@@ -105,9 +106,10 @@ export function Table({ caption, columns, rows, keyOf, onOpen, first }) {
         </tr>
       </thead>
       <tbody>
-        ${shown.map((row) => html`<tr key=${keyOf(row)} class=${onOpen ? "link" : ""}>
-          ${columns.map((column) => html`<td key=${column.name} class=${classOf(column)}>${column.cell(row)}</td>`)}
-        </tr>`)}
+        ${shown.map((row) => html`<tr key=${keyOf(row)}>
+            ${columns.map((column) => html`<td key=${column.name} class=${classOf(column)}>${column.cell(row)}</td>`)}
+          </tr>
+          ${below?.(row) && html`<tr key=${`${keyOf(row)} below`}><td class="below" colspan=${columns.length}>${below(row)}</td></tr>`}`)}
       </tbody>
     </table>
   </div>`;

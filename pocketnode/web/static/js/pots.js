@@ -1,6 +1,6 @@
 // Tables of what sessions came to; for the gateway's money, the operator's and the explorer.
 
-import { amount, count, exactAmount, percent } from "./format.js";
+import { column, count, exactAmount } from "./format.js";
 import { html, useState } from "./html.js";
 import { Chip, Hash, Table } from "./parts.js";
 
@@ -28,20 +28,20 @@ export function PotTable({ pots, token, caption, withGateway }) {
   const columns = [
     {
       name: "Session",
-      cell: (pot) => html`<button class="copy" aria-expanded=${open === pot.pot ? "true" : "false"} onClick=${() => setOpen(open === pot.pot ? null : pot.pot)}>${pot.session < 0 ? "unknown" : count(pot.session)} <span class="faint">${open === pot.pot ? "▾" : "▸"}</span></button>`,
+      cell: (pot) => html`<button class="copy" aria-expanded=${open === pot.pot ? "true" : "false"} onClick=${() => setOpen(open === pot.pot ? null : pot.pot)}>${pot.session < 0 ? "unknown" : count(pot.session)} <span class="faint">${open === pot.pot ? "▾" : "▸"}</span></button><span class="sub narrow-only">${pot.service}</span>`,
     },
-    { name: "Service", cell: (pot) => pot.service ?? html`<span class="faint">unknown</span>` },
+    { name: "Service", narrow: false, cell: (pot) => pot.service ?? html`<span class="faint">unknown</span>` },
     ...(withGateway ? [{ name: "Gateway", narrow: false, cell: (pot) => html`<${Hash} value=${pot.gateway} />` }] : []),
     { name: "State", cell: stateOf },
     { name: "Units", num: true, narrow: false, cell: (pot) => count(pot.units) },
     { name: "Quality", num: true, cell: (pot) => (qualityOf(pot) === null ? html`<span class="faint" title="no statement: paid as at equal quality">none</span>` : qualityOf(pot).toFixed(4)) },
-    { name: "Debit", num: true, cell: (pot) => html`<span title=${exactAmount(pot.debit, token)}>${amount(pot.debit, token)}</span>` },
-    { name: "Pay", num: true, narrow: false, cell: (pot) => html`<span title=${exactAmount(pot.pay, token)}>${amount(pot.pay, token)}</span>` },
-    { name: "Fee", num: true, narrow: false, cell: (pot) => (pot.fee === null ? "–" : html`<span title=${exactAmount(pot.fee, token)}>${amount(pot.fee, token)}</span>`) },
+    { name: "Debit", num: true, cell: (pot) => html`<span title=${exactAmount(pot.debit, token)}>${column(pot.debit, token)}</span>` },
+    { name: "Pay", num: true, narrow: false, cell: (pot) => html`<span title=${exactAmount(pot.pay, token)}>${column(pot.pay, token)}</span>` },
+    { name: "Fee", num: true, narrow: false, cell: (pot) => (pot.fee === null ? "–" : html`<span title=${exactAmount(pot.fee, token)}>${column(pot.fee, token)}</span>`) },
     { name: "Statement", narrow: false, cell: (pot) => html`<${Hash} value=${pot.transactions.statement} />` },
   ];
-  return html`<${Table} caption=${caption} columns=${columns} rows=${pots} keyOf=${(pot) => pot.pot} />
-    ${open && pots.some((pot) => pot.pot === open) && html`<${Parts} pot=${pots.find((pot) => pot.pot === open)} token=${token} />`}`;
+  const below = (pot) => pot.pot === open && html`<${Parts} pot=${pot} token=${token} />`;
+  return html`<${Table} caption=${caption} columns=${columns} rows=${pots} keyOf=${(pot) => pot.pot} below=${below} />`;
 }
 
 export function Parts({ pot, token }) {
@@ -49,14 +49,13 @@ export function Parts({ pot, token }) {
     { name: "Supplier", cell: (one) => html`<${Hash} value=${one.operator} /><span class="sub">registration ${one.registration}</span>` },
     { name: "Units", num: true, cell: (one) => count(one.units) },
     { name: "Quality", num: true, cell: (one) => (one.quality === null ? "–" : (one.quality / 10_000).toFixed(4)) },
-    { name: "Amount", num: true, narrow: false, cell: (one) => amount(one.amount, token) },
+    { name: "Amount", num: true, narrow: false, cell: (one) => column(one.amount, token) },
     { name: "Multiplier", num: true, cell: (one) => (one.multiplier === null ? "–" : html`<span class=${one.multiplier >= 0.98 ? "good" : "warn"}>${one.multiplier.toFixed(4)}</span>`) },
-    { name: "Pay", num: true, cell: (one) => (one.pay === null ? "–" : html`<span title=${exactAmount(one.pay, token)}>${amount(one.pay, token)}</span>`) },
+    { name: "Pay", num: true, cell: (one) => (one.pay === null ? "–" : html`<span title=${exactAmount(one.pay, token)}>${column(one.pay, token)}</span>`) },
     { name: "Paid by", narrow: false, cell: (one) => (one.paid ? html`<${Hash} value=${one.paid_transaction} />` : html`<span class="faint">${one.claimed ? "claimed, " : ""}not yet</span>`) },
   ];
   const balanced = BigInt(pot.pay) + BigInt(pot.fee ?? 0) === BigInt(pot.debit);
-  return html`<div class="card-pad" style="background:var(--sunk)">
-      <strong>Session ${count(pot.session)} of ${pot.service}</strong>
+  return html`<div class="card-pad">
       <p class="muted small">${pot.stated ? "By the gateway's statement" : "No statement: by the suppliers' own claims, as at equal quality"}. Pay and fee ${balanced ? "are exactly" : "do not yet sum to"} the application's debit of ${exactAmount(pot.debit, token)}. Relays' root <${Hash} value=${pot.relays_root} />.</p>
     </div>
     <${Table} caption=${`Suppliers of session ${pot.session}`} columns=${columns} rows=${pot.suppliers} keyOf=${(one) => one.rank} />`;

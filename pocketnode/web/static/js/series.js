@@ -16,6 +16,20 @@ export const SPANS = [
 const LIVE_S = 3600;
 const STORED_MS = 30_000;
 
+const YOUNG_S = 900;
+
+/** The span that is shown: at first the last minutes where the daemon is too young for an hour to say anything. */
+export function useSpan() {
+  const [chosen, choose] = useState("");
+  const young = useYoung();
+  return [chosen || (young ? "5m" : "1h"), choose];
+}
+
+export function useYoung() {
+  const { state } = useLive();
+  return state?.now.uptime_s !== undefined && state.now.uptime_s < YOUNG_S;
+}
+
 export function spanOf(key) {
   return SPANS.find((span) => span.key === key).s;
 }

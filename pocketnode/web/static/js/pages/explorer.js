@@ -124,10 +124,10 @@ const TAB = {
 };
 
 function Pots({ token }) {
-  const [limit, setLimit] = useState(50);
+  const [limit, setLimit] = useState(25);
   const pots = useLoad(`/api/pots?limit=${limit}`, 4000);
   if (!pots.value) return html`<${Waiting} error=${pots.error} reload=${pots.reload} what="Sessions" />`;
   if (!pots.value.pots.length) return html`<${Empty} title="No session is settled yet">The first statement shows here as soon as it is on chain.<//>`;
   return html`<${PotTable} caption="Sessions" pots=${pots.value.pots} token=${token} withGateway />
-    ${pots.value.pots.length === limit && limit < 500 && html`<div class="card-pad"><button class="button is-small" onClick=${() => setLimit(limit + 100)}>Show more</button></div>`}`;
+    ${pots.value.pots.length === limit && limit < 500 && html`<div class="card-pad"><button class="button is-small" onClick=${() => setLimit(Math.min(500, limit + 75))}>Show more</button></div>`}`;
 }

@@ -11,7 +11,8 @@ import { PotTable } from "../pots.js";
 import { check } from "../verify.js";
 
 export function Money({ about, path }) {
-  const pots = useLoad(`/api/pots?limit=60&gateway=${about.address}`, 5000);
+  const [limit, setLimit] = useState(12);
+  const pots = useLoad(`/api/pots?limit=${limit}&gateway=${about.address}`, 5000);
   if (path[0] === "relay") return html`<${Relay} digest=${path[1] ?? ""} />`;
   return html`<${Page} title="Sessions and money" about="One signed statement settles a session; each relay in it can be proven.">
     <${Running} about=${about} />
@@ -20,7 +21,8 @@ export function Money({ about, path }) {
       ${!pots.value
         ? html`<${Waiting} error=${pots.error} reload=${pots.reload} what="The chain's logs" />`
         : pots.value.pots.length
-          ? html`<${PotTable} caption="Settled sessions" pots=${pots.value.pots} token=${about.token} />`
+          ? html`<${PotTable} caption="Settled sessions" pots=${pots.value.pots} token=${about.token} />
+              ${pots.value.pots.length === limit && limit < 500 && html`<div class="card-pad"><button class="button is-small" onClick=${() => setLimit(Math.min(500, limit + 48))}>Show more</button></div>`}`
           : html`<${Empty} title="No session is settled yet">The first is stated ${about.windows.grace} blocks after its end, and paid ${about.windows.statement + about.windows.claim} blocks after that.<//>`}
     <//>
     <${Newest} />
@@ -39,7 +41,7 @@ function Running({ about }) {
         <header style="display:flex;justify-content:space-between;gap:8px"><h2>${one.service}</h2><${Chip} tone=${one.retiring ? "warn" : "accent"}>${one.retiring ? "Ending" : `Session ${count(one.number)}`}<//></header>
         <${Gauge} value=${(length - one.blocks_left) / length} label=${`${one.blocks_left} of ${length} blocks left`} />
         <div class="ends"><span>block ${count(one.start)}</span><span>${one.retiring ? "over: last answers come in" : `${count(one.blocks_left)} of ${length} blocks left`}</span></div>
-        <dl class="stats" style="padding:12px 0 0">
+        <dl class="stats is-tight">
           <div class="stat"><dt>Spent</dt><dd>${amount(one.spent, token)}<span class="unit">${token.symbol}</span><div class="note">${percent(used, used < 0.01 ? 3 : 1)} of the grant's cap</div></dd></div>
           <div class="stat"><dt>Relays</dt><dd>${count(one.suppliers.reduce((sum, s) => sum + s.relays, 0))}<div class="note">${count(one.suppliers.reduce((sum, s) => sum + s.units, 0))} units</div></dd></div>
           <div class="stat"><dt>Suppliers</dt><dd>${one.suppliers.filter((s) => s.lane === "open").length}<span class="unit">of ${one.suppliers.length}</span><div class="note">with an open lane</div></dd></div>

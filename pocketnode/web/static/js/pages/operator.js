@@ -1,7 +1,180 @@
-// The supplier's own page, filled in once its facts are served.
-import { html } from "../html.js";
-import { Card, Page, Waiting } from "../parts.js";
+// The supplier's own page: what it serves, what it is owed and has earned, and what its operator should act upon.
 
-export function Operator() {
-  return html`<${Page} title="Operator"><${Card}><${Waiting} what="The supplier" /><//><//>`;
+import { COLOURS, Chart } from "../chart.js";
+import { perSecond, ratio, summed, total } from "../columns.js";
+import { amount, brief, column, count, exactAmount, ms, percent, plural, short } from "../format.js";
+import { html, useState } from "../html.js";
+import { Icon } from "../icons.js";
+import { useLive } from "../live.js";
+import { useLoad } from "../load.js";
+import { Card, Chip, Empty, Hash, Page, Segments, Share, Stat, Table, Waiting } from "../parts.js";
+import { SPANS, spanOf, useColumns, useSpan } from "../series.js";
+
+export function Operator({ about }) {
+  const [span, setSpan] = useSpan();
+  const data = useColumns(spanOf(span));
+  const { state } = useLive();
+  const now = state?.now;
+  const tools = html`<${Segments} label="Span of time" options=${SPANS.map((one) => [one.key, one.name])} value=${span} onChange=${setSpan} />`;
+  if (!now?.services) return html`<${Page} title="Operator"><${Card}><${Waiting} what="The supplier" /><//><//>`;
+  const words = `Operator ${brief(about.address, 8, 6)}, serving on ${now.listen || "no address yet"}.`;
+  return html`<${Page} title="Operator" about=${words} tools=${tools}>
+    <${Alerts} alerts=${now.alerts} />
+    <${Figures} about=${about} now=${now} />
+    ${data.value ? html`<${Charts} about=${about} data=${data.value} spanS=${spanOf(span)} />` : html`<${Card}><${Waiting} error=${data.error} what="The series" /><//>`}
+    <${Backends} now=${now} />
+    <${Gateways} about=${about} now=${now} />
+    ${about.token && now.registrations && html`<${Offers} about=${about} now=${now} />`}
+    ${about.token && html`<${Claims} about=${about} block=${now.block} />`}
+  <//>`;
+}
+
+function Alerts({ alerts }) {
+  if (!alerts.length) {
+    return html`<div class="card card-pad quiet"><${Icon} name="good" tone="good" /><span>Nothing needs you: it is ready, its backends answer, and money comes in.</span></div>`;
+  }
+  return html`<${Card} title=${plural(alerts.length, "thing needs you", "things need you")}>
+    <ul class="checks">
+      ${alerts.map((one) => html`<li key=${one.words}><${Icon} name=${one.level === "bad" ? "bad" : "wait"} tone=${one.level} /><span>${one.words}</span></li>`)}
+    </ul>
+  <//>`;
+}
+
+function Figures({ about, now }) {
+  const token = about.token;
+  const money = now.money;
+  const owed = now.sessions.reduce((sum, one) => sum + one.owed_amount, 0);
+  const bond = (now.registrations ?? []).reduce((sum, one) => sum + Number(one.bond), 0);
+  const multipliers = (now.gateways ?? []).filter((one) => one.multiplier !== null);
+  const paid = multipliers.reduce((sum, one) => sum + one.paid, 0);
+  const mean = paid ? multipliers.reduce((sum, one) => sum + one.multiplier * one.paid, 0) / paid : null;
+  return html`<${Card}>
+    <dl class="stats">
+      ${token && money && html`<${Stat} name="Paid so far" value=${amount(money.paid, token)} unit=${token.symbol} note="sent to the payout addresses" />`}
+      ${token && money && html`<${Stat} name="Earned, not paid yet" value=${amount(money.pending, token)} unit=${token.symbol} note="waits for its windows" />`}
+      ${token && html`<${Stat} name="Owed in running sessions" value=${amount(owed, token)} unit=${token.symbol} note="signed by gateways" />`}
+      ${money && html`<${Stat} name="Multiplier" value=${mean === null ? "–" : mean.toFixed(3)} tone=${mean !== null && mean < 0.95 ? "warn" : ""} note=${mean === null ? "after three paid sessions" : "of what equal quality pays"} />`}
+      ${token && now.registrations && html`<${Stat} name="Bond" value=${amount(bond, token)} unit=${token.symbol} note=${plural(now.registrations.length, "registration")} />`}
+      ${now.gas_wei !== undefined && now.gas_wei !== null && html`<${Stat} name="Gas" value=${short(now.gas_wei / 1e18)} note="of the chain's coin, at the operator key" />`}
+    </dl>
+  <//>`;
+}
+
+function Charts({ about, data, spanS }) {
+  const shown = about.services.map((one, place) => ({ one, colour: COLOURS[place % COLOURS.length], columns: data.series[one.id] })).filter((line) => line.columns);
+  const lines = (values, extra = {}) => shown.map((line) => ({ name: line.one.id, colour: line.colour, values: values(line.columns), ...extra }));
+  const all = total(data);
+  const sum = (values) => values.reduce((a, b) => a + b, 0);
+  const shared = { t: data.t, spanS, height: 150 };
+  return html`<section class="grid-3" aria-label="Charts">
+    <${Chart} title="Relays a second" headline=${short(sum(all.relays.slice(-3)) / (3 * data.step_s))} unit="/s now" lines=${lines((c) => perSecond(c.relays, data.step_s), { fill: true })} format=${short} zeroIsNothing ...${shared} empty="No relays in this span" />
+    <${Chart} title="Time of an answer, p95" lines=${lines((c) => c.p95_ms, { sparse: true })} format=${ms} ...${shared} />
+    ${about.token
+      ? html`<${Chart} title="Served a minute" headline=${amount(sum(all.amount), about.token)} unit=${about.token.symbol} lines=${lines((c) => c.amount.map((v) => (v * 60) / data.step_s), { fill: true })} format=${(v) => amount(v, about.token)} zeroIsNothing ...${shared} empty="Nothing was earned in this span" />`
+      : html`<${Chart} title="Answered" lines=${lines((c) => ratio(c.good, c.relays))} format=${(v) => percent(v)} ...${shared} />`}
+  </section>`;
+}
+
+const STATES = { closed: ["good", "In use"], warming: ["warn", "Warming up"], open: ["bad", "Left alone"] };
+
+function Backends({ now }) {
+  const rows = now.services.flatMap((service) => service.backends.map((backend) => ({ ...backend, service: service.id, waiting: service.waiting })));
+  const columns = [
+    { name: "Backend", cell: (row) => html`<strong>${row.name}</strong><span class="sub">${row.service}${engineOf(row)}</span>` },
+    { name: "State", cell: (row) => html`<${Chip} tone=${STATES[row.state]?.[0]}>${STATES[row.state]?.[1] ?? row.state}<//>` },
+    { name: "Load", num: true, cell: (row) => html`${row.in_flight} of ${row.concurrency}<${Share} value=${row.in_flight / row.concurrency} />`, sort: (row) => row.in_flight / row.concurrency },
+    { name: "Waiting", num: true, narrow: false, cell: (row) => count(row.waiting) },
+    { name: "Served", num: true, cell: (row) => count(row.served), sort: (row) => row.served },
+    { name: "Failures", num: true, cell: (row) => html`<span class=${row.failures ? "bad" : ""}>${count(row.failures)}</span>`, sort: (row) => row.failures },
+    { name: "Mean", num: true, narrow: false, cell: (row) => ms(row.mean_s * 1000) },
+    { name: "Last error", wrap: true, narrow: false, cell: (row) => html`<span class="muted">${row.last_error || "none"}</span>` },
+  ];
+  return html`<${Card} title="Backends and load">
+    <${Table} caption="Backends" columns=${columns} rows=${rows} keyOf=${(row) => row.service + row.name} />
+  <//>`;
+}
+
+function engineOf(row) {
+  const engine = row.engine?.engine ?? row.engine?.name;
+  return engine ? ` · ${engine}${row.engine.version ? ` ${row.engine.version}` : ""}` : "";
+}
+
+function Gateways({ about, now }) {
+  const token = about.token;
+  const gateways = new Map((now.gateways ?? []).map((one) => [one.gateway, { ...one, lanes: 0, owed: 0, unacknowledged: 0, guaranteed: 0 }]));
+  for (const one of now.sessions) {
+    const line = gateways.get(one.gateway) ?? { gateway: one.gateway, multiplier: null, paid: 0, pending: 0, paid_sessions: 0, lanes: 0, owed: 0, unacknowledged: 0, guaranteed: 0 };
+    line.lanes += one.lanes;
+    line.owed += one.owed_amount;
+    line.unacknowledged += one.unacknowledged_units;
+    gateways.set(one.gateway, line);
+  }
+  const columns = [
+    { name: "Gateway", cell: (row) => html`<${Hash} value=${row.gateway} />` },
+    { name: "Multiplier", num: true, cell: (row) => (row.multiplier === null ? html`<span class="faint">–</span>` : html`<span class=${row.multiplier < 0.95 ? "warn" : "good"}>${row.multiplier.toFixed(4)}</span>`) },
+    { name: "Lanes", num: true, narrow: false, cell: (row) => count(row.lanes) },
+    { name: "Unacknowledged", num: true, narrow: false, cell: (row) => html`${count(row.unacknowledged)}<span class="sub">units</span>` },
+    { name: "Owed now", num: true, cell: (row) => (token ? column(row.owed, token) : count(row.owed)) },
+    { name: "Pending", num: true, narrow: false, cell: (row) => (token ? column(row.pending, token) : count(row.pending)) },
+    { name: "Paid", num: true, cell: (row) => (token ? column(row.paid, token) : count(row.paid)) },
+    { name: "Sessions paid", num: true, narrow: false, cell: (row) => count(row.paid_sessions) },
+  ];
+  const rows = [...gateways.values()];
+  return html`<${Card} title="Gateways" about="The multiplier is your pay over what equal quality would have paid: 0.9 to 1.2.">
+    ${rows.length ? html`<${Table} caption="Gateways" columns=${columns} rows=${rows} keyOf=${(row) => row.gateway} />` : html`<${Empty} title="No gateway has come yet">Sessions choose suppliers by lot; a lane opens when this one is drawn.<//>`}
+  <//>`;
+}
+
+const STAGES = {
+  open: ["accent", "Running"],
+  stated: ["accent", "Stated"],
+  claimed: ["accent", "Claimed"],
+  payable: ["warn", "Payable"],
+  paid: ["good", "Paid"],
+  empty: ["", "Nothing earned"],
+  missed: ["bad", "Missed"],
+};
+
+function Claims({ about, block }) {
+  const own = useLoad("/api/own?limit=10", 5000);
+  const token = about.token;
+  const money = (base) => html`<span title=${exactAmount(base, token)}>${column(base, token)}</span>`;
+  const columns = [
+    { name: "Session", cell: (row) => html`${count(row.session)}<span class="sub">${row.service}</span>` },
+    { name: "Stage", cell: (row) => html`<${Chip} tone=${STAGES[row.stage]?.[0]}>${STAGES[row.stage]?.[1] ?? row.stage}<//>` },
+    { name: "Waits for", wrap: true, cell: (row) => html`<span class="muted">${waits(row, block)}</span>` },
+    { name: "Earned", num: true, cell: (row) => money(row.earned) },
+    { name: "Stated", num: true, narrow: false, cell: (row) => money(row.stated) },
+    { name: "Claimed", num: true, narrow: false, cell: (row) => money(row.claimed) },
+    { name: "Paid", num: true, cell: (row) => money(row.paid) },
+    { name: "Gateway", narrow: false, cell: (row) => html`<${Hash} value=${row.gateway} />` },
+  ];
+  return html`<${Card} title="Sessions and claims" about=${`In ${token.symbol}. A session is claimed only where the gateway's statement leaves something out.`}>
+    ${!own.value ? html`<${Waiting} error=${own.error} reload=${own.reload} what="The sessions" />` : own.value.pots.length ? html`<${Table} caption="Sessions and claims" columns=${columns} rows=${own.value.pots} keyOf=${(row) => row.pot} />` : html`<${Empty} title="No session yet">The first shows here when it has ended.<//>`}
+  <//>`;
+}
+
+function waits(row, block) {
+  if (row.note) return row.note;
+  const left = row.until - block;
+  const blocks = left > 0 ? `, ${plural(left, "block")} left` : "";
+  if (row.stage === "open") return `the gateway's statement${blocks}`;
+  if (row.stage === "stated" || row.stage === "claimed") return `the end of the claim window${blocks}`;
+  if (row.stage === "payable") return "its withdrawal";
+  return "nothing";
+}
+
+function Offers({ about, now }) {
+  const token = about.token;
+  const columns = [
+    { name: "Service", cell: (row) => html`<strong>${row.service}</strong><span class="sub">registration ${row.registration}</span>` },
+    { name: "State", cell: (row) => html`<${Chip} tone=${row.listed ? "good" : "bad"}>${row.listed ? "Listed" : "Not listed"}<//>` },
+    { name: "Price", num: true, cell: (row) => html`${amount(row.price, token)}<span class="sub">a million units</span>` },
+    { name: "Bond", num: true, cell: (row) => amount(row.bond, token) },
+    { name: "Thawing", num: true, narrow: false, cell: (row) => amount(row.thawing, token) },
+    { name: "Endpoint", narrow: false, cell: (row) => html`<span class="mono">${row.endpoint}</span>` },
+  ];
+  return html`<${Card} title="Registrations">
+    ${now.registrations.length ? html`<${Table} caption="Registrations" columns=${columns} rows=${now.registrations} keyOf=${(row) => row.registration} />` : html`<${Empty} title="Not registered yet" code="pocketnode supplier register --help">Until then no session lists this supplier:<//>`}
+  <//>`;
 }

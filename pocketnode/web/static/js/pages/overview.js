@@ -7,12 +7,12 @@ import { html, useState } from "../html.js";
 import { useLive } from "../live.js";
 import { useLoad } from "../load.js";
 import { Card, Chip, Empty, Gauge, Page, Segments, Table, Waiting } from "../parts.js";
-import { SPANS, spanOf, useColumns } from "../series.js";
+import { SPANS, spanOf, useColumns, useSpan } from "../series.js";
 
 const RECENT_S = 300;
 
 export function Overview({ about }) {
-  const [span, setSpan] = useState("1h");
+  const [span, setSpan] = useSpan();
   const [service, setService] = useState("");
   const data = useColumns(spanOf(span));
   const recent = useColumns(RECENT_S);
@@ -129,13 +129,13 @@ function Charts({ about, service, data, spanS }) {
   const rate = all.relays.length ? all.relays.slice(-6).reduce((a, b) => a + b, 0) / (Math.min(6, all.relays.length) * data.step_s) : 0;
   const only = shown.length === 1 ? shown[0] : null;
   const latency = only
-    ? ["p50_ms", "p95_ms", "p99_ms"].map((key, place) => ({ name: key.slice(0, 3), colour: ["--c1", "--c2", "--c5"][place], values: only.columns[key] }))
-    : lines((c) => c.p95_ms);
+    ? ["p50_ms", "p95_ms", "p99_ms"].map((key, place) => ({ name: key.slice(0, 3), colour: ["--c1", "--c2", "--c5"][place], values: only.columns[key], sparse: true }))
+    : lines((c) => c.p95_ms, { sparse: true });
   const summary = only ? summed(only.columns) : null;
   return html`<section class="grid-2" aria-label="Charts">
     <${Chart} title="Requests a second" headline=${short(rate)} unit="/s now" lines=${lines((c) => perSecond(c.relays, data.step_s), { fill: true })} format=${short} zeroIsNothing ...${shared} empty="No requests in this span" />
     <${Chart} title=${only ? "Time to the first byte" : "Time to the first byte, p95"} headline=${summary ? ms(summary.p95_ms) : undefined} unit=${summary ? "p95" : undefined} lines=${latency} format=${ms} ...${shared} />
-    <${Chart} title="Answered" headline=${relays ? percent(good / relays) : "–"} unit=${`of ${short(relays)}`} lines=${lines((c) => ratio(c.good, c.relays))} format=${(v) => percent(v)} high=${1} range=${(_, low) => [Math.min(0.9, Math.floor((low ?? 1) * 10) / 10), 1.003]} ...${shared} />
+    <${Chart} title="Answered" headline=${relays ? percent(good / relays) : "–"} unit=${`of ${short(relays)}`} lines=${lines((c) => ratio(c.good, c.relays), { sparse: true })} format=${(v) => percent(v)} high=${1} range=${(_, low) => [Math.min(0.9, Math.floor((low ?? 1) * 10) / 10), 1.003]} ...${shared} />
     ${about.token
       ? html`<${Chart} title="Spend a minute" headline=${amount(spent, about.token)} unit=${`${about.token.symbol} in all`} lines=${lines((c) => c.amount.map((v) => (v * 60) / data.step_s), { fill: true })} format=${(v) => amount(v, about.token)} zeroIsNothing ...${shared} empty="Nothing was spent in this span" />`
       : html`<${Chart} title="Units a second" lines=${lines((c) => perSecond(c.units, data.step_s), { fill: true })} format=${short} zeroIsNothing ...${shared} />`}
