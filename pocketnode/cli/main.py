@@ -93,3 +93,6 @@ def main() -> None:
     Example:
       pocketnode localnet up
     """
+    from pocketnode.cli.logs import log_to_stderr
+
+    log_to_stderr("warning", as_json=False)  # daemons set their own; stdout is for what a program may read

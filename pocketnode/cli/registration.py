@@ -1,4 +1,4 @@
-"""`pocketnode supplier register|update|bond|leave|stay|unbond|registration`: what a supplier's owner does on chain."""
+"""`pocketnode supplier update|bond|leave|stay|unbond|registration`: what a supplier's owner does on chain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pocketnode.chain.actor import Actor
 from pocketnode.chain.market import Market
 from pocketnode.chain.operations import Profile
 from pocketnode.chain.registrations import Registration, registration_of
-from pocketnode.cli.acting import ADDRESS, FILE, SERVICE, At, By, at_chain, by_key
+from pocketnode.cli.acting import ADDRESS, FILE, At, By, at_chain, by_key
 from pocketnode.cli.keys import password_of
 from pocketnode.cli.output import json_option, print_facts
 from pocketnode.crypto import keystore
@@ -47,45 +47,6 @@ operator_password_option = click.option(
     "--operator-password-file", type=FILE, help="A file whose first line is the operator key's password."
 )
 fingerprint_option = click.option("--fingerprint", default="", help="SHA-256 of the TLS certificate, in hex.")
-
-
-@click.command()
-@click.argument("service", type=SERVICE)
-@click.option("--endpoint", required=True, help="host:port where gateways find this supplier.")
-@click.option("--price", type=click.IntRange(0), required=True, help="Base units per million units.")
-@click.option("--bond", type=click.IntRange(0), required=True, help="Base units; pulled from the acting key.")
-@payout_option
-@fingerprint_option
-@operator_option
-@operator_password_option
-@by_key
-@json_option
-def register(
-    service: bytes,
-    endpoint: str,
-    price: int,
-    bond: int,
-    payouts: tuple[tuple[bytes, int], ...],
-    fingerprint: str,
-    operator_file: Path | None,
-    operator_password_file: Path | None,
-    by: By,
-    as_json: bool,
-) -> None:
-    """Offer SERVICE from the next session on; the acting key owns the registration.
-
-    \b
-    Example:
-      pocketnode supplier register eth --endpoint 203.0.113.5:9443 --price 4000 --bond 1000000 --keystore owner.json
-    """
-    operator = _operator(operator_file, operator_password_file)
-
-    async def work(actor: Actor) -> dict[str, Any]:
-        profile = _profile(actor, operator, endpoint, payouts, fingerprint)
-        made = await operations.register(actor, service, profile, price, bond, operator)
-        return await _facts(actor, made)
-
-    print_facts(by.act(work), as_json)
 
 
 @click.command()
@@ -230,7 +191,7 @@ def show_registration(registration: int, at: At, as_json: bool) -> None:
     print_facts(at.look(read), as_json)
 
 
-COMMANDS = (register, update, bond, leave, stay, unbond, show_registration)
+COMMANDS = (update, bond, leave, stay, unbond, show_registration)
 
 
 def facts_of(found: Registration) -> dict[str, Any]:
@@ -252,13 +213,6 @@ def facts_of(found: Registration) -> dict[str, Any]:
 
 async def _facts(actor: Actor, registration: int) -> dict[str, Any]:
     return facts_of(await registration_of(actor.reader, registration))
-
-
-def _profile(
-    actor: Actor, operator: Key | None, endpoint: str, payouts: tuple[tuple[bytes, int], ...], fingerprint: str
-) -> Profile:
-    operated_by = operator.address if operator else actor.address
-    return Profile(operated_by, endpoint, payouts or ((actor.address, 10_000),), _fingerprint(fingerprint))
 
 
 def _fingerprint(text: str) -> bytes:

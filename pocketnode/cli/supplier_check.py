@@ -17,9 +17,10 @@ from pocketnode.backends.lean import Connections
 from pocketnode.chain import deployment as deployments
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.cli.supplier_parts import OnChain, config_option, on_chain
+from pocketnode.cli.supplier_register import service_in
 from pocketnode.crypto import keystore
 from pocketnode.crypto.keys import checksum
-from pocketnode.errors import ConfigError, NotFound, Unavailable
+from pocketnode.errors import ConfigError, Unavailable
 from pocketnode.protocol.payload import RequestHead, decode_answer, encode_request
 from pocketnode.protocol.session import service_id
 from pocketnode.supplier import config as configs
@@ -123,9 +124,7 @@ async def _check_chain(config: SupplierConfig, chain: OnChain) -> list[Finding]:
 
 async def _relay(config: SupplierConfig, service: str) -> dict[str, Any]:
     """Open a lane as the operator, send a relay, verify its Response."""
-    wanted = next((each for each in config.services if each.id == service), None)
-    if wanted is None:
-        raise NotFound(f"no service {service!r} in the configuration")
+    wanted = service_in(config, service)
     domain = deployments.read(config.deployment).domain
     key = keystore.load(config.keystore, keystore.password_from(config.password_file))
     opening = Opening(key.address, service_id(service), 0, key.address, key.address, secrets.token_bytes(32))

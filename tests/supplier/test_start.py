@@ -25,7 +25,7 @@ from pocketnode.chain.deploy import LOCAL_SPANS, Plan, deploy
 from pocketnode.chain.deployment import Deployment
 from pocketnode.chain.reader import Reader
 from pocketnode.crypto import keystore
-from pocketnode.crypto.keys import Key
+from pocketnode.crypto.keys import Key, checksum
 from pocketnode.errors import RemoteError
 from pocketnode.protocol.session import service_id, session_id
 from pocketnode.protocol.types import ZERO32
@@ -39,6 +39,7 @@ from tests.backends.engines import free_port
 from tests.supplier.conftest import RPC, ask
 
 DEPLOYER, APPLICATION, GATEWAY, OPERATOR = KEYS[0], KEYS[1], KEYS[2], KEYS[3]
+NEWCOMER = KEYS[4]
 SERVICE = service_id("eth")
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
 READY_S = 60.0
@@ -128,8 +129,11 @@ def started(config: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def change(config: Path, **fields: Any) -> None:
-    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **fields}))
+def change(config: Path, **fields: Any) -> dict[str, Any]:
+    """Change fields of the file; return what it said before."""
+    before: dict[str, Any] = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump({**before, **fields}))
+    return before
 
 
 async def command(config: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
@@ -167,6 +171,30 @@ async def test_what_is_wrong_is_named_with_its_remedy(config: Path) -> None:
     assert "open the port" in remedies["127.0.0.1:2"]
     assert any("--endpoint 127.0.0.1:2" in found["remedy"] for found in findings)
     assert any("--price 2000000" in found["remedy"] for found in findings)
+
+
+async def test_only_what_a_backend_does_is_registered(market: Market, config: Path) -> None:
+    async with acting(market.rpc, market.deployment, DEPLOYER) as actor:
+        await operations.mint(actor, NEWCOMER.address, 10**6)
+    keystore.create(config.with_name("newcomer.json"), NEWCOMER, "secret", keystore.LIGHT_COST)
+    words = ["register", "eth", "--bond", "1000", "--json", "--keystore", str(config.with_name("newcomer.json"))]
+    words += ["--password-file", str(config.with_name("password"))]
+    gone = [{"id": "eth", "price": 7, "backends": [{"url": "http://127.0.0.1:1"}]}]
+    before = change(config, services=gone, keystore="newcomer.json")
+    code, _, said = await command(config, *words)
+    assert code == 2
+    assert "no connection" in said
+    change(config, services=[{**before["services"][0], "price": 7}], listen="0.0.0.0:9443")
+    code, _, said = await command(config, *words)
+    assert code == 2
+    assert "set `endpoint`" in said
+    change(config, endpoint="localhost:9443")
+    code, rows, said = await command(config, *words)
+    assert code == 0, said
+    assert rows[0]["price"] == 7
+    assert rows[0]["endpoint"] == "localhost:9443"
+    assert rows[0]["bond"] == 1000
+    assert rows[0]["operator"] == checksum(NEWCOMER.address)
 
 
 async def test_tls_with_a_certificate_of_its_own(market: Market, config: Path) -> None:

@@ -1,0 +1,112 @@
+"""`pocketnode supplier register`: offers on chain what the configuration says, once the backends have shown it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pocketnode.backends.http import open_session
+from pocketnode.backends.lean import Connections
+from pocketnode.chain import operations
+from pocketnode.chain.actor import Actor
+from pocketnode.chain.operations import Profile
+from pocketnode.chain.registrations import registration_of
+from pocketnode.cli.acting import FILE, At, By
+from pocketnode.cli.output import json_option, print_facts
+from pocketnode.cli.registration import facts_of, payout_option
+from pocketnode.cli.supplier_parts import config_option
+from pocketnode.crypto import keystore
+from pocketnode.errors import ConfigError, NotFound
+from pocketnode.protocol.session import service_id
+from pocketnode.supplier import config as configs
+from pocketnode.supplier.checks import check_backends, fingerprint_of
+from pocketnode.supplier.config import ServiceConfig, SupplierConfig, host_port
+from pocketnode.supplier.offers import Clients
+
+_ANYWHERE = frozenset({"0.0.0.0", "::"})
+
+
+@click.command()
+@click.argument("service")
+@config_option
+@click.option("--bond", type=click.IntRange(0), required=True, help="Base units; pulled from the owner.")
+@payout_option
+@click.option("--keystore", "key_file", type=FILE, required=True, help="The owner's key (see `pocketnode keys`).")
+@click.option("--password-file", type=FILE, help="A file whose first line is its password; asked for if not given.")
+@json_option
+def register(
+    service: str,
+    path: Path,
+    bond: int,
+    payouts: tuple[tuple[bytes, int], ...],
+    key_file: Path,
+    password_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Offer SERVICE from the next session on, at the price and endpoint of the configuration; the owner's key owns it.
+
+    Nothing is offered that a backend does not do: each is asked first, as by `pocketnode supplier check`.
+
+    \b
+    Example:
+      pocketnode supplier register eth --config supplier.yaml --bond 1000000 --keystore owner.json
+    """
+    config = configs.load(path)
+    wanted = service_in(config, service)
+    endpoint = public_endpoint(config)
+    asyncio.run(_confirm(wanted))
+    operator = keystore.load(config.keystore, keystore.password_from(config.password_file))
+    by = By(At(config.deployment, tuple(config.rpc)), key_file, password_file)
+
+    async def work(actor: Actor) -> dict[str, Any]:
+        paid = payouts or ((actor.address, 10_000),)
+        profile = Profile(operator.address, endpoint, paid, fingerprint_of(config.tls))
+        made = await operations.register(actor, service_id(service), profile, wanted.price, bond, operator)
+        return facts_of(await registration_of(actor.reader, made))
+
+    print_facts(by.act(work), as_json)
+
+
+COMMANDS = (register,)
+
+
+def service_in(config: SupplierConfig, name: str) -> ServiceConfig:
+    """Return a service of the configuration.
+
+    Raises
+    ------
+    NotFound
+        it is not there.
+    """
+    for service in config.services:
+        if service.id == name:
+            return service
+    raise NotFound(f"no service {name!r} in the configuration: it has {', '.join(s.id for s in config.services)}")
+
+
+def public_endpoint(config: SupplierConfig) -> str:
+    """Return where gateways find it.
+
+    Raises
+    ------
+    ConfigError
+        that is no address that anybody could connect to.
+    """
+    host, port = host_port(config.advertised)
+    if host in _ANYWHERE or not port:
+        raise ConfigError(f"{config.advertised} is nowhere to connect to: set `endpoint` as gateways see it")
+    return config.advertised
+
+
+async def _confirm(service: ServiceConfig) -> None:
+    clients = Clients(open_session(), Connections())
+    try:
+        findings = await check_backends(service, clients)
+    finally:
+        await clients.close()
+    failed = [f"{finding.what}: {finding.found}: {finding.remedy}" for finding in findings if not finding.holds]
+    if failed:
+        raise ConfigError("\n".join(failed))
