@@ -7,6 +7,7 @@ import {IClock} from "./interfaces/IClock.sol";
 
 /// @title Blocks to sessions and windows
 /// @dev Every contract that needs it carries its own copy as immutables, taken from Params when it is deployed.
+/// All terms are below 2^97, so no sum of them overflows.
 abstract contract Clock is IClock {
     uint64 internal immutable ANCHOR;
     uint64 internal immutable LENGTH;
@@ -41,22 +42,30 @@ abstract contract Clock is IClock {
 
     /// @inheritdoc IClock
     function startOf(uint32 session) public view returns (uint256) {
-        return ANCHOR + uint256(session) * LENGTH;
+        unchecked {
+            return ANCHOR + uint256(session) * LENGTH;
+        }
     }
 
     /// @inheritdoc IClock
     function endOf(uint32 session) public view returns (uint256) {
-        return startOf(session) + LENGTH - 1;
+        unchecked {
+            return ANCHOR + (uint256(session) + 1) * LENGTH - 1;
+        }
     }
 
     /// @inheritdoc IClock
     function statementsUntil(uint32 session) public view returns (uint256) {
-        return endOf(session) + STATEMENT;
+        unchecked {
+            return endOf(session) + STATEMENT;
+        }
     }
 
     /// @inheritdoc IClock
     function claimsUntil(uint32 session) public view returns (uint256) {
-        return endOf(session) + STATEMENT + CLAIM;
+        unchecked {
+            return endOf(session) + STATEMENT + CLAIM;
+        }
     }
 
     function _current() internal view returns (uint32) {

@@ -142,17 +142,27 @@ contract Escrow is IEscrow, Clock, Till {
     }
 
     /// @inheritdoc IEscrow
-    function take(address application, uint256 amount) external onlySettlement nonReentrant returns (uint256 taken) {
+    function take(
+        address application,
+        address gateway,
+        bytes32 service,
+        uint32 session,
+        uint256 already,
+        uint256 wanted
+    ) external onlySettlement returns (uint256 taken, uint256 cap) {
+        cap = capAt(application, gateway, service, session);
+        uint256 most = Math.min(wanted, cap);
+        if (most <= already) return (0, cap);
         Account storage a = _accounts[application];
-        uint256 fromBalance = Math.min(amount, a.balance);
-        if (fromBalance > 0) _setBalance(a, uint112(a.balance - fromBalance));
+        taken = Math.min(most - already, a.balance);
+        if (taken > 0) _setBalance(a, uint112(a.balance - taken));
         uint256 fromThawing;
-        if (fromBalance < amount) {
-            fromThawing = Math.min(amount - fromBalance, a.thawing);
+        if (taken < most - already) {
+            fromThawing = Math.min(most - already - taken, a.thawing);
             a.thawing -= uint112(fromThawing);
         }
-        emit Taken(application, fromBalance, fromThawing);
-        return fromBalance + fromThawing;
+        emit Taken(application, taken, fromThawing);
+        taken += fromThawing;
     }
 
     /// @inheritdoc IEscrow

@@ -52,6 +52,16 @@ contract Params is IParams, Clock, Ownable2Step {
     }
 
     /// @inheritdoc IParams
+    function suppliersAt(uint32 session) external view returns (uint256) {
+        return uint16(_rules.during(session) >> 80);
+    }
+
+    /// @inheritdoc IParams
+    function supplierBondAt(uint32 session) external view returns (uint96) {
+        return uint96(_bonds.during(session) >> 96);
+    }
+
+    /// @inheritdoc IParams
     function schedule(Rules calldata rules, Charges calldata charges) external onlyOwner returns (uint32 fromSession) {
         _check(rules);
         _check(charges, chargeMax);

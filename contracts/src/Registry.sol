@@ -81,9 +81,8 @@ contract Registry is IRegistry, Clock, Till, EIP712 {
         (r.owner, r.service, r.bond) = (msg.sender, number, bond);
         _claimOperator(id, service, msg.sender, profile.operator, consent);
         address written = Profiles.write(id, profile);
-        emit Registered(id, service, profile.operator, msg.sender, price, written);
+        emit Registered(id, service, profile.operator, msg.sender, price, written, bond);
         _list(id, r, service, from, _slot(written, price));
-        emit Bonded(id, msg.sender, bond);
         _pull(bond);
     }
 
@@ -106,7 +105,8 @@ contract Registry is IRegistry, Clock, Till, EIP712 {
         if (r.owner == address(0)) revert NoRegistration(id);
         bytes32 service = services.idOf(r.service);
         address profile = address(uint160(_latest(r, service) >> 64));
-        if (msg.sender != r.owner && msg.sender != Profiles.operator(profile)) revert NotOwner(id, msg.sender, r.owner);
+        (, address operator) = Profiles.head(profile);
+        if (msg.sender != r.owner && msg.sender != operator) revert NotOwner(id, msg.sender, r.owner);
         (, uint64 maxPrice,) = services.termsAt(service, _next());
         if (price > maxPrice) revert PriceTooHigh(price, maxPrice);
         uint32 from = _setSlot(r, service, _slot(profile, price));
@@ -236,6 +236,11 @@ contract Registry is IRegistry, Clock, Till, EIP712 {
     }
 
     /// @inheritdoc IRegistry
+    function slotAt(bytes32 service, uint32 session, uint32 index) external view returns (uint256) {
+        return _slots[service][index].during(session);
+    }
+
+    /// @inheritdoc IRegistry
     function supplierAt(bytes32 service, uint32 session, uint32 index) external view returns (Supplier memory) {
         uint256 count = countAt(service, session);
         if (index >= count) revert NoSuchIndex(index, count);
@@ -307,7 +312,7 @@ contract Registry is IRegistry, Clock, Till, EIP712 {
     }
 
     function _leastBond(uint32 session) private view returns (uint256) {
-        return params.chargesAt(session).supplierBond;
+        return params.supplierBondAt(session);
     }
 
     function _slot(address profile, uint64 price) private pure returns (uint224) {

@@ -34,7 +34,7 @@ contract Sessions is ISessions, Clock {
         session.seed = seedOf(application, service, number);
         session.count = registry.countAt(service, number);
         session.covered = escrow.covers(application, service, number);
-        session.suppliers = new IRegistry.Supplier[](Math.min(params.rulesAt(number).suppliers, session.count));
+        session.suppliers = new IRegistry.Supplier[](Math.min(params.suppliersAt(number), session.count));
         for (uint256 rank; rank < session.suppliers.length; ++rank) {
             uint32 index = uint32(Selection.permute(session.seed, session.count, rank));
             session.suppliers[rank] = registry.supplierAt(service, number, index);

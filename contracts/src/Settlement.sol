@@ -8,6 +8,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Clock} from "./Clock.sol";
 import {Digests} from "./lib/Digests.sol";
 import {Entries} from "./lib/Entries.sol";
+import {Lanes} from "./lib/Lanes.sol";
 import {Pay} from "./lib/Pay.sol";
 import {Profiles} from "./lib/Profiles.sol";
 import {Selection} from "./lib/Selection.sol";
@@ -73,11 +74,11 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         PotKey memory key = PotKey(statement.application, statement.service, session, gateway);
         bytes32 id = _potId(key);
         if (_pots[id].commit != 0) revert AlreadyStated(id);
-        uint256 cap = _cap(key);
         (bytes memory priced, uint256 amount) = _price(key, statement.entries);
-        if (amount > cap) revert OverCap(amount, cap);
         _pots[id].commit = keccak256(priced);
-        taken = escrow.take(key.application, amount);
+        uint256 cap;
+        (taken, cap) = _take(key.application, gateway, key.service, session, 0, amount);
+        if (amount > cap) revert OverCap(amount, cap);
         _pots[id].taken = uint96(taken);
         emit Stated(
             id, key.application, gateway, key.service, session, uint96(taken), statement.relaysRoot, priced
@@ -93,24 +94,20 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         LaneResponse[] calldata responses
     ) external nonReentrant returns (uint256 amount) {
         _within(key.session, statementsUntil(key.session) + 1, claimsUntil(key.session));
-        bytes32 id = _potId(key);
-        _committed(_pots[id], priced);
+        bytes32 sessionId = _sessionId(key.application, key.service, key.session);
+        bytes32 id = keccak256(abi.encode(sessionId, key.gateway));
+        Pot storage pot = _pots[id];
+        _committed(pot, priced);
         Member memory member = _member(key, index);
-        Proof memory proof = _prove(key, member.operator, lanes, responses);
+        Proof memory proof = _prove(sessionId, key.gateway, member.operator, lanes, responses);
         Entries.Sums memory sums = Entries.sums(priced, member.rank);
         amount = Pay.amountDown(proof.units, member.price);
         if (amount > type(uint96).max) revert AmountTooHigh(amount);
-        _raise(id, key, index, member.rank, proof.units, amount, sums);
+        _raise(_claims[id][member.rank], pot, key, index, proof.units, amount, sums);
         emit Claimed(
-            id,
-            member.registration,
-            key.gateway,
-            uint8(member.rank),
-            uint64(proof.units),
-            uint96(amount),
-            _pots[id].taken
+            id, member.registration, uint8(member.rank), uint64(proof.units), uint96(amount), pot.taken
         );
-        if (_pots[id].commit != 0 && proof.totals > sums.own.units + proof.holds) {
+        if (priced.length > 0 && proof.totals > sums.own.units + proof.holds) {
             _fault(id, key.gateway, member, proof.totals - sums.own.units);
         }
     }
@@ -226,18 +223,16 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         IParams.Rules memory rules = params.rulesAt(key.session);
         uint256 suppliers = Math.min(rules.suppliers, count);
         bytes32 seed = sessions.seedOf(key.application, key.service, key.session);
+        uint256 bits = Selection.bitsOf(count);
         priced = Entries.room(n);
-        Entries.Entry memory e;
         for (uint256 i; i < n; ++i) {
-            (e.index, e.units, e.quality) = Entries.stated(entries, i);
-            if (e.units == 0) revert NoUnits(i);
-            if (e.quality < rules.qualityMin || e.quality > Pay.WHOLE) {
-                revert BadQuality(i, e.quality, rules.qualityMin);
-            }
-            e.rank = _rank(seed, count, e.index, suppliers);
-            e.amount = Pay.amountDown(e.units, uint64(slots[i]));
-            sum += e.amount;
-            Entries.put(priced, i, e);
+            (uint256 index, uint256 units, uint256 quality) = Entries.stated(entries, i);
+            if (units == 0) revert NoUnits(i);
+            if (quality < rules.qualityMin || quality > Pay.WHOLE) revert BadQuality(i, quality, rules.qualityMin);
+            uint256 rank = _rank(seed, count, bits, index, suppliers);
+            uint256 amount = Pay.amountDown(units, uint64(slots[i]));
+            sum += amount;
+            Entries.put(priced, i, index, rank, amount, quality, units);
         }
         Entries.close(priced, n);
     }
@@ -254,45 +249,56 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         }
     }
 
-    function _rank(bytes32 seed, uint256 count, uint256 index, uint256 suppliers) private pure returns (uint256 rank) {
+    function _rank(bytes32 seed, uint256 count, uint256 bits, uint256 index, uint256 suppliers)
+        private
+        pure
+        returns (uint256 rank)
+    {
         if (index >= count) revert NotInSession(index, count, suppliers);
-        rank = Selection.inverse(seed, count, index);
+        rank = Selection.inverse(seed, count, bits, index);
         if (rank >= suppliers) revert NotInSession(index, rank, suppliers);
     }
 
     /// @dev The registration that holds an index in a session, and its rank there.
     function _member(PotKey calldata key, uint32 index) private view returns (Member memory member) {
-        (uint256 count, uint256 slot) = _slot(key, index);
-        uint256 suppliers = Math.min(params.rulesAt(key.session).suppliers, count);
+        uint256 count = registry.countAt(key.service, key.session);
+        uint256 slot = registry.slotAt(key.service, key.session, index);
+        uint256 suppliers = Math.min(params.suppliersAt(key.session), count);
         bytes32 seed = sessions.seedOf(key.application, key.service, key.session);
         address profile = address(uint160(slot >> 64));
-        member.rank = _rank(seed, count, index, suppliers);
-        (member.registration, member.operator) = (Profiles.registration(profile), Profiles.operator(profile));
+        member.rank = _rank(seed, count, Selection.bitsOf(count), index, suppliers);
+        (member.registration, member.operator) = Profiles.head(profile);
         member.price = uint64(slot);
     }
 
     /// @dev What a claim's receipts and responses prove (rule 5.7).
     function _prove(
-        PotKey calldata key,
+        bytes32 session,
+        address gateway,
         address operator,
         LaneReceipt[] calldata lanes,
         LaneResponse[] calldata responses
     ) private view returns (Proof memory proof) {
         if (lanes.length == 0) revert NoLanes();
         bytes32 domain = _domainSeparatorV4();
-        bytes32 session = _sessionId(key.application, key.service, key.session);
         bytes32[] memory digests = new bytes32[](responses.length == 0 ? 0 : lanes.length);
         bytes32 previous;
-        for (uint256 i; i < lanes.length; ++i) {
-            LaneReceipt calldata lane = lanes[i];
-            if (i > 0 && lane.lane <= previous) revert LaneNotAscending(i, lane.lane, previous);
-            previous = lane.lane;
-            bytes32 digest = Digests.typed(domain, Digests.lane(session, operator, lane));
-            _signedBy(key.gateway, ECDSA.recover(digest, lane.v, lane.r, lane.s));
-            proof.totals += lane.total;
-            proof.holds += lane.hold;
-            if (digests.length > 0) digests[i] = digest;
+        (uint256 totals, uint256 holds) = (0, 0);
+        // Calldata cannot hold enough lanes for sums of 128 bits to overflow.
+        unchecked {
+            for (uint256 i; i < lanes.length; ++i) {
+                LaneReceipt calldata lane = lanes[i];
+                bytes32 id = lane.lane;
+                if (id <= previous && i > 0) revert LaneNotAscending(i, id, previous);
+                previous = id;
+                (bytes32 digest, address signer) = Lanes.receipt(domain, session, operator, lane);
+                _signedBy(gateway, signer);
+                totals += lane.total;
+                holds += lane.hold;
+                if (digests.length > 0) digests[i] = digest;
+            }
         }
+        (proof.totals, proof.holds) = (totals, holds);
         proof.units = proof.totals + _held(domain, operator, lanes, responses, digests);
         if (proof.units > type(uint64).max) revert TooManyUnits(proof.units);
     }
@@ -304,7 +310,7 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         LaneReceipt[] calldata lanes,
         LaneResponse[] calldata responses,
         bytes32[] memory digests
-    ) private pure returns (uint256 units) {
+    ) private view returns (uint256 units) {
         uint256 least;
         for (uint256 i; i < responses.length; ++i) {
             LaneResponse calldata response = responses[i];
@@ -312,35 +318,32 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
             if (position >= lanes.length) revert NoSuchLane(position, lanes.length);
             if (position < least) revert NotAscending(i, position, least);
             least = position + 1;
-            bytes32 digest = Digests.typed(domain, Digests.laneResponse(digests[position], response));
-            _signedBy(operator, ECDSA.recover(digest, response.v, response.r, response.s));
+            _signedBy(operator, Lanes.response(domain, digests[position], response));
             units += Math.min(lanes[position].hold, response.units);
         }
     }
 
     /// @dev Keeps a higher claim and takes what it adds from escrow (rules 5.8 and 5.11).
     function _raise(
-        bytes32 id,
+        Claim storage c,
+        Pot storage pot,
         PotKey calldata key,
         uint32 index,
-        uint256 rank,
         uint256 units,
         uint256 amount,
         Entries.Sums memory sums
     ) private {
-        Claim storage c = _claims[id][rank];
         uint256 atLeast = Math.max(sums.own.units, c.units);
         if (units <= atLeast) revert ClaimTooLow(units, atLeast);
         // The stated amount and the claim before are both at most `amount`: more units at one price.
         uint256 added = amount - Math.max(sums.own.amount, c.amount);
         (c.amount, c.units, c.index) = (uint96(amount), uint64(units), index);
-        Pot storage pot = _pots[id];
         // Beyond any cap the sum says no more, so it may stop there; it never falls.
         uint256 excess = Math.min(pot.excess + added, type(uint88).max);
-        pot.excess = uint88(excess);
-        uint256 wanted = Math.min(sums.amounts + excess, _cap(key));
-        uint256 before = pot.taken;
-        if (wanted > before) pot.taken = uint96(before + escrow.take(key.application, wanted - before));
+        uint256 taken = pot.taken;
+        (uint256 more,) =
+            _take(key.application, key.gateway, key.service, key.session, taken, sums.amounts + excess);
+        (pot.excess, pot.taken) = (uint88(excess), uint96(taken + more));
     }
 
     /// @dev Rule 5.15. A higher claim after this one pays only what it adds.
@@ -364,10 +367,13 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         uint64 bit = uint64(1 << ref.rank);
         if (pot.withdrawn & bit != 0) return (address(0), 0, false);
         _committed(pot, ref.priced);
-        Claim memory c = _claims[id][ref.rank];
         Entries.Sums memory sums = Entries.sums(ref.priced, ref.rank);
+        Claim memory c;
+        // Without excess no claim adds anything to what was stated.
+        if (pot.excess > 0 || sums.own.units == 0) c = _claims[id][ref.rank];
         if (c.units == 0 && sums.own.units == 0) revert NotInPot(id, ref.rank);
-        (, uint256 slot) = _slot(ref.key, c.units == 0 ? uint32(sums.own.index) : c.index);
+        uint32 index = c.units == 0 ? uint32(sums.own.index) : c.index;
+        uint256 slot = registry.slotAt(ref.key.service, ref.key.session, index);
         profile = address(uint160(slot >> 64));
         uint32 actual = Profiles.registration(profile);
         if (actual != registration) revert NotRegistration(registration, actual);
@@ -464,17 +470,17 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         _signedBy(supplier, ECDSA.recover(digest, signature));
     }
 
-    function _slot(PotKey calldata key, uint32 index) private view returns (uint256 count, uint256 slot) {
-        uint32[] memory indices = new uint32[](1);
-        indices[0] = index;
-        uint256[] memory slots;
-        (count, slots) = registry.slotsAt(key.service, key.session, indices);
-        slot = slots[0];
-    }
-
-    function _cap(PotKey memory key) private view returns (uint256 cap) {
-        cap = escrow.capAt(key.application, key.gateway, key.service, key.session);
-        if (cap == 0) revert NoGrant(key.application, key.gateway, key.service, key.session);
+    /// @dev Takes what is wanted and not taken yet, up to the grant's cap.
+    function _take(
+        address application,
+        address gateway,
+        bytes32 service,
+        uint32 session,
+        uint256 before,
+        uint256 wanted
+    ) private returns (uint256 taken, uint256 cap) {
+        (taken, cap) = escrow.take(application, gateway, service, session, before, wanted);
+        if (cap == 0) revert NoGrant(application, gateway, service, session);
     }
 
     /// @dev Both ends included.

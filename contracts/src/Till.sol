@@ -56,11 +56,8 @@ abstract contract Till is ITill, ReentrancyGuardTransient {
     /// @dev For payees who did not ask for it: a refusal must not stop anyone else.
     function _give(address payee, uint256 amount) internal {
         if (amount == 0) return;
-        if (token.trySafeTransfer(payee, amount)) {
-            emit Paid(payee, amount);
-        } else {
-            kept[payee] += amount;
-            emit Kept(payee, amount);
-        }
+        if (token.trySafeTransfer(payee, amount)) return;
+        kept[payee] += amount;
+        emit Kept(payee, amount);
     }
 }

@@ -94,8 +94,19 @@ interface IEscrow is ITill {
 
     function unpause() external;
 
-    /// @notice Takes up to `amount` for a pot: from the balance first, then from what thaws. Settlement only.
-    function take(address application, uint256 amount) external returns (uint256 taken);
+    /// @notice Takes `min(wanted, cap) - already` for a pot, or what there is: from the balance first, then from what
+    /// thaws. Settlement only.
+    /// @param already what the pot took before.
+    /// @return taken base units.
+    /// @return cap what the gateway can spend in the session; 0 if no grant is active in it.
+    function take(
+        address application,
+        address gateway,
+        bytes32 service,
+        uint32 session,
+        uint256 already,
+        uint256 wanted
+    ) external returns (uint256 taken, uint256 cap);
 
     /// @notice Sends pot money to `payee`, or keeps it for them if the token refuses. Settlement only.
     function pay(address payee, uint256 amount) external;

@@ -53,6 +53,12 @@ interface IParams is IClock {
 
     function chargesAt(uint32 session) external view returns (Charges memory);
 
+    /// @notice `rulesAt(session).suppliers`, for less gas.
+    function suppliersAt(uint32 session) external view returns (uint256);
+
+    /// @notice `chargesAt(session).supplierBond`, for less gas.
+    function supplierBondAt(uint32 session) external view returns (uint96);
+
     /// @notice Announces all values anew; they hold from the first session that starts after `block + delay`.
     /// @dev Governance only. A second announcement in the same session replaces the first.
     function schedule(Rules calldata rules, Charges calldata charges) external returns (uint32 fromSession);

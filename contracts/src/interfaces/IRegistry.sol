@@ -61,7 +61,8 @@ interface IRegistry is ITill {
         address indexed operator,
         address owner,
         uint64 price,
-        address profile
+        address profile,
+        uint96 bond
     );
     event ProfileChanged(uint32 indexed registration, address indexed operator, address profile, uint32 fromSession);
     event PriceChanged(uint32 indexed registration, uint64 price, uint32 fromSession);
@@ -164,6 +165,9 @@ interface IRegistry is ITill {
         external
         view
         returns (uint256 count, uint256[] memory slots);
+
+    /// @notice The slot of one index.
+    function slotAt(bytes32 service, uint32 session, uint32 index) external view returns (uint256);
 
     /// @notice One supplier. Reverts with NoSuchIndex.
     function supplierAt(bytes32 service, uint32 session, uint32 index) external view returns (Supplier memory);

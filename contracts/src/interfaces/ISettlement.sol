@@ -68,9 +68,9 @@ interface ISettlement {
         uint128 total;
         uint128 hold;
         bytes32 request;
+        uint8 v;
         bytes32 r;
         bytes32 s;
-        uint8 v;
     }
 
     /// @notice The supplier's Response to the Receipt at `position` of the claim's lanes.
@@ -81,9 +81,9 @@ interface ISettlement {
         uint32 firstByteMs;
         uint32 doneMs;
         bytes32 backend;
+        uint8 v;
         bytes32 r;
         bytes32 s;
-        uint8 v;
     }
 
     /// @param commit keccak256 of the priced entries; zero where no statement was made.
@@ -123,7 +123,6 @@ interface ISettlement {
     event Claimed(
         bytes32 indexed pot,
         uint32 indexed registration,
-        address indexed gateway,
         uint8 rank,
         uint64 units,
         uint96 amount,

@@ -7,7 +7,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 /// @notice A payment that the token refuses (a blocked address, say) is kept for its payee, so that one payee can
 /// never stop the payment of another.
 interface ITill {
-    event Paid(address indexed payee, uint256 amount);
+    /// @notice The token refused a payment; one that it takes shows as its own Transfer.
     event Kept(address indexed payee, uint256 amount);
     event Redeemed(address indexed payee, address indexed to, uint256 amount);
     event Bound(address indexed settlement);

@@ -36,8 +36,7 @@ library Entries {
     }
 
     function priced(bytes calldata entries, uint256 i) internal pure returns (Entry memory) {
-        uint256 word = _word(entries, PRICED * i);
-        return Entry(word >> 224, uint8(word >> 216), uint96(word >> 120), uint16(word >> 104), uint64(word >> 40));
+        return _entry(_word(entries, PRICED * i));
     }
 
     /// @notice Room for `n` priced entries, to be filled by `put` in order and closed by `close`.
@@ -46,9 +45,18 @@ library Entries {
         return new bytes(PRICED * n + 5);
     }
 
-    function put(bytes memory out, uint256 i, Entry memory e) internal pure {
-        uint256 word = (e.index << 224) | (e.rank << 216) | (e.amount << 120) | (e.quality << 104) | (e.units << 40);
+    function put(
+        bytes memory out,
+        uint256 i,
+        uint256 index,
+        uint256 rank,
+        uint256 amount,
+        uint256 quality,
+        uint256 units
+    ) internal pure {
         assembly ("memory-safe") {
+            let head := or(shl(224, index), shl(216, rank))
+            let word := or(or(head, shl(120, amount)), or(shl(104, quality), shl(40, units)))
             mstore(add(add(out, 32), mul(i, PRICED)), word)
         }
     }
@@ -60,17 +68,23 @@ library Entries {
     }
 
     function sums(bytes calldata entries, uint256 rank) internal pure returns (Sums memory s) {
-        uint256 amounts;
-        uint256 weighted;
-        uint256 end = entries.length;
-        for (uint256 offset; offset < end; offset += PRICED) {
-            uint256 word = _word(entries, offset);
-            uint256 amount = uint96(word >> 120);
-            amounts += amount;
-            weighted += amount * uint16(word >> 104);
-            if (uint8(word >> 216) == rank) s.own = priced(entries, offset / PRICED);
+        uint256 n = entries.length / PRICED;
+        (uint256 amounts, uint256 weighted) = (0, 0);
+        // At most 64 amounts of 96 bits and qualities of 14 bits: no sum overflows.
+        unchecked {
+            for (uint256 i; i < n; ++i) {
+                uint256 word = _word(entries, PRICED * i);
+                uint256 amount = uint96(word >> 120);
+                amounts += amount;
+                weighted += amount * uint16(word >> 104);
+                if (uint8(word >> 216) == rank) s.own = _entry(word);
+            }
         }
         (s.amounts, s.weighted) = (amounts, weighted);
+    }
+
+    function _entry(uint256 word) private pure returns (Entry memory) {
+        return Entry(word >> 224, uint8(word >> 216), uint96(word >> 120), uint16(word >> 104), uint64(word >> 40));
     }
 
     function _word(bytes calldata entries, uint256 offset) private pure returns (uint256 word) {

@@ -37,10 +37,11 @@ library Profiles {
         }
     }
 
-    function operator(address profile) internal view returns (address key) {
+    function head(address profile) internal view returns (uint32 id, address operator) {
         assembly ("memory-safe") {
-            extcodecopy(profile, 0, 5, 32)
-            key := shr(96, mload(0))
+            extcodecopy(profile, 0, 1, 32)
+            id := shr(224, mload(0))
+            operator := shr(96, mload(4))
         }
     }
 
