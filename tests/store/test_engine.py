@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 import pocketnode.store
 from pocketnode.errors import ConfigError, Corrupt, Unavailable
@@ -20,23 +20,20 @@ from pocketnode.store.journal import Intent, Journal
 from pocketnode.store.tables import metadata
 
 
-def test_the_revisions_make_the_tables_that_the_code_reads(tmp_path: Path) -> None:
+def test_the_revisions_make_the_tables_that_the_code_reads(url: str) -> None:
     for module in pkgutil.iter_modules(pocketnode.store.__path__, "pocketnode.store."):
         import_module(module.name)  # each registers its tables
-    engine = open_store(sqlite_url(tmp_path / "state.db"))
-    with engine.connect() as connection:
+    with open_store(url).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_many_may_open_a_store_at_once(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "state.db")
+def test_many_may_open_a_store_at_once(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         for engine in pool.map(open_store, [url] * 4):
             engine.dispose()
 
 
-def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "state.db")
+def test_a_store_of_a_newer_version_is_refused(url: str) -> None:
     with open_store(url).begin() as tx:
         tx.execute(text("update alembic_version set version_num = 'r9999' where version_num like 'r%'"))
     with pytest.raises(ConfigError, match="newer version"):
@@ -76,15 +73,18 @@ def test_an_unknown_kind_of_database_is_refused() -> None:
         open_store("oracular://nowhere")
 
 
-def test_a_transaction_happens_whole_or_not(tmp_path: Path) -> None:
-    engine = open_store(sqlite_url(tmp_path / "state.db"))
-
+def test_a_transaction_happens_whole_or_not(engine: Engine) -> None:
     def fail_half_way() -> None:
         with transaction(engine) as tx:
-            tx.execute(text("insert into followed_blocks (number, hash) values (1, x'00')"))
+            tx.execute(text("insert into followed_blocks (number, hash) values (1, '00')"))
             raise KeyError
 
     with pytest.raises(KeyError):
         fail_half_way()
     with transaction(engine) as tx:
         assert tx.execute(text("select count(*) from followed_blocks")).scalar() == 0
+
+
+def test_a_database_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1"):
+        open_store("postgresql+psycopg://nobody@127.0.0.1:1/none")

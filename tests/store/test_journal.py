@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from sqlalchemy import Engine
 
 from pocketnode.errors import NotFound
-from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.journal import Attempt, Intent, Journal, Stage
 
 INTENT = Intent("statement:1", b"t" * 20, b"data", deadline=9)
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(open_store(sqlite_url(tmp_path / "state.db")), b"k" * 20)
+def journal(engine: Engine) -> Journal:
+    return Journal(engine, b"k" * 20)
 
 
 def attempt(nonce: int = 3, fee_wei: int = 2**200, key: str = INTENT.key) -> Attempt:
@@ -70,9 +68,9 @@ def test_a_block_that_is_undone_is_waited_for_again(journal: Journal) -> None:
     assert (entry.stage, entry.block) == (Stage.SENT, None)
 
 
-def test_senders_do_not_see_each_other(journal: Journal, tmp_path: Path) -> None:
+def test_senders_do_not_see_each_other(journal: Journal, engine: Engine) -> None:
     journal.add(INTENT)
-    other = Journal(open_store(sqlite_url(tmp_path / "state.db")), b"o" * 20)
+    other = Journal(engine, b"o" * 20)
     assert other.live() == []
     with pytest.raises(NotFound):
         other.get(INTENT.key)

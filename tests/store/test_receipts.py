@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from pocketnode.protocol.types import Receipt, Response, SignedReceipt, SignedResponse
-from pocketnode.store.engine import open_store, sqlite_url
+from pocketnode.store.engine import open_store
 from pocketnode.store.receipts import KeptReceipt, ReceiptStore
 
 SESSION, GATEWAY, SUPPLIER = b"s" * 32, b"g" * 20, b"o" * 20
@@ -24,11 +22,6 @@ def kept(seq: int, total: int, hold: int = 0, units: int | None = None, lane: in
         None if units is None else SignedResponse(Response(b"d" * 32, b"p" * 32, units, 1, 2, b"b" * 32), b"y" * 65)
     )
     return KeptReceipt(b"a" * 20, b"v" * 32, 7, GATEWAY, SignedReceipt(receipt, b"x" * 65), answer)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return open_store(sqlite_url(tmp_path / "state.db"))
 
 
 @st.composite
