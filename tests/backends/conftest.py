@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -107,13 +108,19 @@ def http_answer(body: bytes, status: str = "200 OK", kind: str = "application/js
     return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
-@pytest.fixture
-async def raw_server() -> AsyncIterator[RawServer]:
+@asynccontextmanager
+async def raw_serving() -> AsyncIterator[RawServer]:
     server = RawServer()
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     yield server
     listener.close()
+
+
+@pytest.fixture
+async def raw_server() -> AsyncIterator[RawServer]:
+    async with raw_serving() as server:
+        yield server
 
 
 @pytest.fixture

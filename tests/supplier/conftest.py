@@ -27,6 +27,7 @@ from pocketnode.supplier.daemon import Outside, SupplierDaemon
 from pocketnode.transport.client import Lane, open_lane
 from pocketnode.transport.ports import Opening
 from tests.backends import engines
+from tests.backends.conftest import RawServer, raw_serving
 
 DOMAIN = Domain(31337, b"\x11" * 20)
 SUPPLIER = Key(b"\x01" * 32)
@@ -182,3 +183,9 @@ def llama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def anvil_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with engines.anvil(tmp_path_factory.mktemp("anvil")) as url:
         yield url
+
+
+@pytest.fixture
+async def raw_server() -> AsyncIterator[RawServer]:
+    async with raw_serving() as server:
+        yield server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.session import service_id, session_id
 from tests.backends import engines
+from tests.backends.conftest import RawServer
 from tests.backends.engines import free_port
 from tests.supplier.conftest import (
     APPLICATION,
@@ -234,3 +236,53 @@ async def test_a_load_balancer_sees_health_and_what_is_served(running: Running) 
         )
         names = [service.name async for answer in reflected for service in answer.list_services_response.service]
     assert "pocketnode.v1.Relay" in names
+
+
+async def test_a_user_who_leaves_stops_the_backend_within_100_ms_and_is_charged_for_what_was_sent(
+    start: Start, tmp_path: Path, raw_server: RawServer
+) -> None:
+    event = b'data: {"choices":[{"delta":{"content":"word "}}]}\n\n'
+
+    async def five_tokens_and_hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 99999\r\n\r\n")
+        for _ in range(5):
+            writer.write(event)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        await reader.read()
+        raw_server.gone.set()
+
+    raw_server.handler = five_tokens_and_hang
+    running = await start(described(tmp_path, smollm2={"backends": [{"url": raw_server.url}]}))
+    lane = await running.lane("smollm2")
+    body = orjson.dumps({"messages": [], "max_tokens": 100, "stream": True})
+    raw_server.gone.clear()
+    reply = await lane.relay(CHAT, body, hold=1000)
+    received = b""
+    while received.count(b"word") < 5:
+        received += await reply.read() or b""
+    begun_s = time.monotonic()
+    cancelling = asyncio.ensure_future(reply.cancel())
+    async with asyncio.timeout(0.1):
+        await raw_server.gone.wait()
+    assert time.monotonic() - begun_s < 0.1
+    ended = await cancelling
+    assert ended is not None
+    assert 4 * 4 <= ended.signed.response.units - len(body) // 4 <= 5 * 4
+
+
+async def test_a_gateway_that_goes_away_stops_its_backends_too(
+    start: Start, tmp_path: Path, raw_server: RawServer
+) -> None:
+    running = await start(described(tmp_path, eth=eth(raw_server.url)))
+    lane = await running.lane("eth")
+    raw_server.gone.clear()
+    raw_server.asked.clear()
+    asking = asyncio.ensure_future(ask(lane, RPC, BLOCK_NUMBER))
+    await raw_server.asked.wait()
+    await lane.abort(Unavailable("gone"))
+    async with asyncio.timeout(0.5):
+        await raw_server.gone.wait()
+    await asyncio.gather(asking, return_exceptions=True)
+    (account,) = running.daemon.answerer.accounts
+    assert account.held == 0
