@@ -141,16 +141,17 @@ class Explorer:
 
     async def _key_of(self, event: Any, transaction: bytes) -> Mapping[str, Any] | None:
         """Return whose session a claim is of, from the call, where no statement told it."""
-        if not isinstance(event, Claimed) or self.book.pot(event.pot, event.gateway).application:
+        if not isinstance(event, Claimed) or self.book.pot(event.pot).application:
             return None
         function = contract("Settlement").functions["claim"]
         try:
             found = await self._reader.rpc.ask("eth_getTransactionByHash", f"0x{transaction.hex()}")
             data = hex_bytes(found["input"])
-            (application, service, session, _), *_ = decode(function.inputs, data[4:])
+            (application, service, session, gateway), *_ = decode(function.inputs, data[4:])
         except (Refused, DecodingError, TypeError, KeyError, ValueError):
             return None  # claimed through another contract: the pot stays without a name
-        return {"application": bytes.fromhex(application[2:]), "service": service, "session": session}
+        accounts = {"application": bytes.fromhex(application[2:]), "gateway": bytes.fromhex(gateway[2:])}
+        return {**accounts, "service": service, "session": session}
 
     # ---- answering
 

@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 COOKIE_LIFE_S: Final = 12 * 3600
+EXPIRY_DIGITS_MOST: Final = 12
 
 
 def admits(request: web.Request, token: str) -> bool:
@@ -50,7 +51,7 @@ def cookie_name(request: web.Request) -> str:
 
 def _holds(cookie: str, token: str) -> bool:
     expiry, _, mac = cookie.partition(".")
-    if not expiry.isdigit() or int(expiry) < time.time():
+    if not expiry.isdigit() or len(expiry) > EXPIRY_DIGITS_MOST or int(expiry) < time.time():
         return False
     return hmac.compare_digest(mac.encode("utf-8", "surrogateescape"), _mac(expiry, token).encode())
 

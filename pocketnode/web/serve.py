@@ -85,7 +85,10 @@ class Dashboard:
         return answer
 
     async def _login(self, request: web.Request) -> web.Response:
-        given = (await body_of(request)).get("token", "")
+        try:
+            given = (await body_of(request)).get("token", "")
+        except BadInput as error:
+            return json({"error": str(error)}, 400)
         if not guard.same(str(given), self._token):
             await asyncio.sleep(LOGIN_PAUSE_S)
             return json({"error": "this is not the admin token"}, 401)

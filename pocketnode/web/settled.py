@@ -14,7 +14,7 @@ def settle(book: Book, event: SettlementEvent, transaction: bytes, key: Mapping[
 
     Parameters
     ----------
-    key : `application`, `service`, `session` of a claim's pot, from the call: its event names the pot by hash alone.
+    key : `application`, `service`, `session`, `gateway` of a claim's pot, from the call: its event names the pot by hash alone.
     """
     match event:
         case Stated():
@@ -53,9 +53,10 @@ def _stated(book: Book, event: Stated, transaction: bytes) -> None:
 
 
 def _claimed(book: Book, event: Claimed, transaction: bytes, key: Mapping[str, Any] | None) -> None:
-    pot = book.pot(event.pot, event.gateway)
+    pot = book.pot(event.pot)
     if not pot.application and key is not None:
         pot.application, pot.service, pot.session = key["application"], key["service"], key["session"]
+        pot.gateway = key["gateway"]
     rank = pot.rank(event.rank)
     fresh = rank.claimed is None and not rank.units
     more_units = event.units - max(rank.units, rank.claimed_units)

@@ -99,6 +99,7 @@ function Shell({ about }) {
     document.title = `${PAGES[page].title ?? PAGES[page].name} · pocketnode ${about.role}`;
     if (moved.current) document.querySelector("h1")?.focus({ preventScroll: true });
     moved.current = true;
+    document.querySelector('.nav [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "center" });
     scrollTo(0, 0);
   }, [route.join("/")]);
   return html`<div class="shell">
