@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from eth_keyfile import keyfile
 
@@ -18,6 +18,8 @@ from pocketnode.errors import ConfigError
 # scrypt's N. The usual one takes about a second to open; the light one is for keys that hold nothing.
 USUAL_COST: Final = 2**18
 LIGHT_COST: Final = 2**12
+MEMORY_BYTES_MOST: Final = 2**30  # scrypt's; the usual cost takes a quarter of it
+ROUNDS_MOST: Final = 10_000_000  # PBKDF2's; wallets take 262,144
 
 
 def create(path: Path, key: Key, password: str, cost: int = USUAL_COST) -> None:
@@ -54,11 +56,20 @@ def load(path: Path, password: str) -> Key:
     """
     try:
         content = json.loads(path.read_text())
+        _check_work(content)
         return Key(keyfile.decode_keyfile_json(content, password.encode()))
     except OSError as error:
         raise ConfigError(f"no key file at {path}: make one with `pocketnode keys create`") from error
-    except (ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError) as error:
         raise ConfigError(f"{path} does not open: it is no keystore, or the password is wrong") from error
+
+
+def _check_work(content: dict[str, Any]) -> None:
+    """Refuse a file that takes minutes or gigabytes to open, by mistake or by intent."""
+    work = content["crypto"]["kdfparams"]
+    memory = 128 * work.get("n", 1) * work.get("r", 1) * max(1, work.get("p", 1))
+    if memory > MEMORY_BYTES_MOST or work.get("c", 1) > ROUNDS_MOST:
+        raise ValueError("more work to open than any wallet asks for")
 
 
 def password_from(path: Path) -> str:

@@ -133,11 +133,11 @@ def load(path: Path) -> GatewayConfig:
         return GatewayConfig.parse(yaml.safe_load(path.read_text()), path.absolute().parent)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: name a readable configuration file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{path}: {'; '.join(faults)}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2024-13-45 is a ValueError
+        raise ConfigError(f"{path}: not YAML: {error}") from error
 
 
 def host_port(listen: str) -> tuple[str, int]:

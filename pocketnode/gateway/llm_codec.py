@@ -26,6 +26,7 @@ class Asked:
     ----------
     output_most : most tokens of output over all its choices.
     named : whether the user named that maximum.
+    repeats : the same request gives the same text (temperature 0, or a seed).
     """
 
     model: str
@@ -34,6 +35,7 @@ class Asked:
     output_most: int
     named: bool
     body_bytes: int
+    repeats: bool
 
 
 def read_request(path: str, body: bytes, default_context: int) -> Asked:
@@ -57,7 +59,8 @@ def read_request(path: str, body: bytes, default_context: int) -> Asked:
     most, named = _output_most(path, fields, default_context)
     options = fields.get("stream_options")
     wants_usage = isinstance(options, dict) and options.get("include_usage") is True
-    return Asked(model, _flag(fields, "stream"), wants_usage, most, named, len(body))
+    repeats = fields.get("temperature") == 0 or fields.get("seed") is not None
+    return Asked(model, _flag(fields, "stream"), wants_usage, most, named, len(body), repeats)
 
 
 def holds(asked: Asked, tokens: Tokens) -> tuple[int, int]:
@@ -104,9 +107,12 @@ def is_sound(usage: dict[str, Any], asked: Asked, tokens: Tokens, units: int, ou
 
 
 def counts(usage: dict[str, Any]) -> tuple[int, int]:
-    """Return prompt and output tokens of a usage object; 0 for what it does not say."""
-    prompt, output = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    return (prompt if isinstance(prompt, int) else 0), (output if isinstance(output, int) else 0)
+    """Return prompt and output tokens of a usage object; 0 for what it does not say, or says below that."""
+    return _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
+
+
+def _tokens(told: object) -> int:
+    return max(0, told) if isinstance(told, int) else 0
 
 
 def with_model(body: bytes, model: str) -> bytes:

@@ -17,16 +17,15 @@ from pocketnode.gateway.access import Holder, Reservation
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
 from pocketnode.gateway.ledger import Ledger
-from pocketnode.gateway.llm_codec import Asked, counts, holds, is_sound, judge_whole, read_request, with_model
+from pocketnode.gateway.llm_codec import Asked, counts, holds, judge_whole, read_request, with_model
+from pocketnode.gateway.llm_stream import Streaming
 from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, Refused, openai_error
 from pocketnode.gateway.relaying import Answer, Judgement, Order, Relaying, Stream
 from pocketnode.gateway.sessions import Sessions
-from pocketnode.gateway.sse import KEEP_ALIVE, Meter, error_event
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.protocol.quality import Verdict
 from pocketnode.services.spec import Tokens
 
-KEEP_ALIVE_S: Final = 15.0
 STREAM_HEADERS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 DEFAULT_CONTEXT: Final = 1_000_000
 WANTS_PROOF: Final = "x-pocketnode-verify"
@@ -159,67 +158,22 @@ class OpenAiApi:
         stream = await self._relaying.stream(order)
         if stream.head.status >= 400:
             return self._whole(call, await _drained(stream), used)
-        seat = stream.attempt.seat
+        attempt = stream.attempt
         headers = {REQUEST_ID: call.request_id, **STREAM_HEADERS, **limit_headers(call.holder)}
-        headers[trust.SUPPLIER], headers[trust.SESSION] = seat.supplier_hex, stream.attempt.active.session_hex
+        headers[trust.SUPPLIER], headers[trust.SESSION] = attempt.seat.supplier_hex, attempt.active.session_hex
         response = web.StreamResponse(headers=headers)
-        meter = Meter(strip_usage=not (call.asked.wants_usage or call.whole_proof))
+        timeout_s = call.service.spec.timeout_s
+        streaming = Streaming(self._relaying, order, call.asked, call.tokens, timeout_s, call.whole_proof)
         try:
-            await response.prepare(request)
-            await self._pass_on(stream, meter, response, call.service.spec.timeout_s)
-        except (asyncio.CancelledError, ConnectionResetError):
-            await stream.attempt.cancel()
-            used.book(stream.attempt.units, seat.supplier.price)
-            raise
-        except (PocketError, TimeoutError) as error:
-            stream.attempt.failed(error)
-            await _end(response, error_event(Refused(NO_SUPPLIER, "the supplier broke off", retry_after_s=1)))
-            return response
-        self._judge_stream(call, stream, meter)
-        used.prompt, used.output = counts(meter.usage or {})
-        used.book(stream.attempt.units, seat.supplier.price)
-        await _end(response, meter.done + _proof_event(stream, call.whole_proof))
+            attempt = (await streaming.run(stream, request, response)).attempt
+        finally:
+            used.prompt, used.output = counts(streaming.meter.usage or {})
+            used.book(attempt.units, attempt.seat.supplier.price)
         return response
 
-    async def _pass_on(self, stream: Stream, meter: Meter, response: web.StreamResponse, timeout_s: float) -> None:
-        """Write each part when it comes; say that we are alive where none comes for long."""
-        reading: asyncio.Future[bytes | None] | None = None
-        last_s = time.monotonic()
-        while True:
-            reading = reading or asyncio.ensure_future(stream.read())
-            try:
-                done, _ = await asyncio.wait([reading], timeout=KEEP_ALIVE_S)
-            except asyncio.CancelledError:
-                reading.cancel()
-                raise
-            if not done:
-                if time.monotonic() - last_s > timeout_s:
-                    reading.cancel()
-                    raise TimeoutError
-                await response.write(KEEP_ALIVE)
-                continue
-            part, reading, last_s = reading.result(), None, time.monotonic()
-            if part is None:
-                break
-            if out := meter.feed(part):
-                await response.write(out)
-        if rest := meter.rest():
-            await response.write(rest)
-
-    def _judge_stream(self, call: Call, stream: Stream, meter: Meter) -> None:
-        """Settle a stream that came to its signed end: is it whole, and is its count of tokens true?"""
-        reply = stream.attempt.reply
-        ended = reply.ended if reply is not None else None
-        units = ended.signed.response.units if ended is not None else 0
-        if meter.error:
-            stream.attempt.settle(Verdict.FAULT)
-        elif meter.usage is None or not is_sound(meter.usage, call.asked, call.tokens, units, meter.text_bytes):
-            stream.attempt.settle(Verdict.WRONG)
-        else:
-            stream.attempt.settle(Verdict.GOOD)
-
     def _settle(self, call: Call, reservation: Reservation, used: _Used) -> None:
-        reservation.settle(used.units, used.prompt + used.output)
+        # What a supplier says of an answer that was not taken counts for nothing.
+        reservation.settle(used.units, used.prompt + used.output if used.units else 0)
         if used.units:
             self._ledger.add(
                 call.holder.key.id,
@@ -296,16 +250,3 @@ async def _drained(stream: Stream) -> Answer:
         raise Refused(NO_SUPPLIER, "the supplier broke off", retry_after_s=1) from error
     stream.attempt.settle(Verdict.NOBODY)
     return Answer(stream.head, b"".join(parts), stream.attempt, stream.attempts)
-
-
-def _proof_event(stream: Stream, wanted: bool) -> bytes:
-    ended = stream.attempt.ended
-    return f": {trust.PROOF} {trust.proof(ended)}\n\n".encode() if wanted and ended is not None else b""
-
-
-async def _end(response: web.StreamResponse, tail: bytes) -> None:
-    """Write the last bytes; a user who has left misses nothing that is paid for."""
-    try:
-        await response.write_eof(tail)
-    except ConnectionResetError:
-        return

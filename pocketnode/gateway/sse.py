@@ -42,15 +42,23 @@ class Meter:
         if end == 1:
             end = data.rfind(b"\r\n\r\n") + 4
             if end == 3:
-                self._torn = data
-                return b""
+                return self._waits(data)
         self._torn = data[end:]
         whole = data[:end] if self._torn else data
         self.text_bytes += len(whole)
         if b'"usage"' not in whole and DONE not in whole and b'"error"' not in whole:
             self.deltas += whole.count(b"data:")
             return whole
-        return b"".join([event for event in _events(whole) if self._keeps(event)])
+        return b"".join([event for event in events(whole) if self._keeps(event)])
+
+    def _waits(self, torn: bytes) -> bytes:
+        """Keep a torn event until its rest comes; one without an end is no event, and its stream is at fault."""
+        if len(torn) <= EVENT_BYTES_MOST:
+            self._torn = torn
+            return b""
+        self._torn, self.error = b"", True
+        self.text_bytes += len(torn)
+        return torn
 
     def rest(self) -> bytes:
         """Return what is left of a stream that ended without an empty line."""
@@ -89,6 +97,7 @@ def error_event(refused: Refused) -> bytes:
     return b"data: " + openai_error(refused) + b"\n\n"
 
 
-def _events(whole: bytes) -> list[bytes]:
+def events(whole: bytes) -> list[bytes]:
+    """Return the events in bytes that end with one, each with its empty line."""
     separator = b"\r\n\r\n" if b"\r\n\r\n" in whole else b"\n\n"
     return [event + separator for event in whole.split(separator) if event]

@@ -58,6 +58,7 @@ class Claiming:
             while True:
                 head = await self._market.heads.changed(head)
                 await self.note_pots()
+                await self.doubt()
                 for pot in await asyncio.to_thread(self._pots.all, [PotStage.OPEN]):
                     if pot.id not in self._busy and head.number >= await self._due(pot):
                         self._busy.add(pot.id)
@@ -72,6 +73,18 @@ class Claiming:
                 until = end_of(key.number, params) + params.statement_window
                 pot = Pot(key.application, key.service, key.number, key.session, key.gateway, until=until)
                 await asyncio.to_thread(self._pots.open, pot)
+
+    async def doubt(self) -> None:
+        """Open pots again whose statement a reorg took back: while the claim window is open, they can be claimed."""
+        for pot in await asyncio.to_thread(self._pots.all, [PotStage.STATED]):
+            if self._market.head >= pot.until:
+                continue  # nothing can be claimed any more
+            session = await self._market.session(pot.application, pot.service, pot.number)
+            me = session.supplier(self._operator)
+            own = (await self._stated(pot, me))[1] if me else None
+            if own is None or own.amount != pot.stated:
+                log.warning("statement_unwound", pot=pot.id.hex(), session=pot.number)
+                await self._end(pot, PotStage.OPEN, "a reorg took the statement back")
 
     async def compare(self, pot: Pot) -> PotStage:
         """Compare a pot whose statement window is over with its statement; claim if that is short or missing.

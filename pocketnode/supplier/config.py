@@ -242,7 +242,7 @@ def load(path: Path) -> SupplierConfig:
         raw = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: name a readable configuration file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2024-13-45 is a ValueError
         raise ConfigError(f"{path}: not YAML: {error}") from error
     try:
         config = SupplierConfig.model_validate(raw)

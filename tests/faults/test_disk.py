@@ -23,12 +23,11 @@ from pocketnode.protocol.record import RECORD_BYTES, RelayRecord
 from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.records import RecordLog
 from tests.faults import books
-from tests.faults.world import DAEMONS, World, running, until
+from tests.faults.world import DAEMONS, UNITS, World, running, until
 
 POT = b"\x05" * 32
 CALLS = 60
 AT_ONCE = 4
-UNITS = 10
 VICTIM = SUPPLIERS[0]
 e2e = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 

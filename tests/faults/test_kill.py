@@ -12,13 +12,12 @@ import pytest_asyncio
 
 from pocketnode.localnet.plan import GATEWAY
 from tests.faults import books
-from tests.faults.world import DAEMONS, World, running
+from tests.faults.world import DAEMONS, UNITS, World, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
 AT_ONCE: Final = 4
 CALLS: Final = 60
-UNITS: Final = 10  # of eth_chainId
 SAVED_S: Final = 1.3  # after which everything is acknowledged (rule 3.13) and on disk
 
 

@@ -14,12 +14,11 @@ import pytest_asyncio
 
 from pocketnode.localnet.plan import GATEWAY, SUPPLIERS
 from tests.faults import books
-from tests.faults.world import World, running, until
+from tests.faults.world import UNITS, World, running, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
 CALLS: Final = 60
-UNITS: Final = 10
 AT_ONCE: Final = 4
 VICTIM: Final = SUPPLIERS[0]
 Act = Callable[[World], Awaitable[None]]

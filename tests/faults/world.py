@@ -38,7 +38,9 @@ DAEMONS: Final = (*SUPPLIERS, GATEWAY)
 ETH: Final = configs.ETH
 BLOCK_S: Final = 0.25
 KNOWN_S: Final = 3.0
+CALL: Final = "eth_getBalance"
 _SPEC: Final = builtin(ETH)
+UNITS: Final = _SPEC.method_units(CALL)
 
 
 @dataclass
@@ -250,10 +252,14 @@ class World:
 
     # ---- users
 
-    async def ask(self, method: str = "eth_chainId", *params: Any, timeout_s: float = 30) -> str:
-        """Send one call through the gateway; return the session that answered it, or nothing where it failed."""
+    async def ask(self, method: str = CALL, *params: Any, timeout_s: float = 30) -> str:
+        """Send one call through the gateway; return the session that answered it, or nothing where it failed.
+
+        By default each asks for something else, so that none is answered from what the gateway remembers.
+        """
         assert self._http is not None
         self._ids += 1
+        params = params or (f"0x{self._ids:040x}", "latest")
         body = {"jsonrpc": "2.0", "id": self._ids, "method": method, "params": params}
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         headers = {"Authorization": f"Bearer {self._key}"}
