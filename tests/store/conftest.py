@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -54,7 +55,7 @@ def postgres() -> Iterator[str]:
             wait_for(port)
             yield f"postgresql+psycopg://postgres@127.0.0.1:{port}"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # does not wait for clients, as SIGTERM would
             server.wait(20)
             shutil.rmtree(folder)
 
