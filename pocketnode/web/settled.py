@@ -14,7 +14,7 @@ def settle(book: Book, event: SettlementEvent, transaction: bytes, key: Mapping[
 
     Parameters
     ----------
-    key : `application`, `service`, `session`, `gateway` of a claim's pot, from the call: its event names the pot by hash alone.
+    key : `application`, `service`, `session`, `gateway` of a claim, from the call: its event has the pot's hash alone.
     """
     match event:
         case Stated():
