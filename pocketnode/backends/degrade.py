@@ -46,3 +46,6 @@ class DegradedBackend:
     async def check(self) -> None:
         """As the backend itself: being degraded does not take it out of use."""
         await self._inner.check()
+
+    async def load(self) -> int | None:
+        return await self._inner.load()

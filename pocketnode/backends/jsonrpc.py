@@ -61,6 +61,10 @@ class JsonRpcBackend:
         self.facts = known or {"version": await self._version()}
         self.identity = keccak(f"json-rpc {self.name} {self.facts['version']}".encode())
 
+    async def load(self) -> int | None:
+        """Nodes do not tell."""
+        return None
+
     async def _version(self) -> str:
         try:
             return str(await self._ask(_VERSION))

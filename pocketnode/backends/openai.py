@@ -10,7 +10,7 @@ import orjson
 from pocketnode.backends.failure import BackendFailed, bad_request
 from pocketnode.backends.http import HttpAnswer, HttpCaller, StreamedAnswer, refusal_of
 from pocketnode.backends.ports import Exchange
-from pocketnode.backends.probe import Engine, probe
+from pocketnode.backends.probe import Engine, load, probe
 from pocketnode.backends.usage import StreamMeter, prompt_tokens_about, usage_of
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import RemoteError
@@ -136,6 +136,11 @@ class OpenAiBackend:
             raise BackendFailed(f"{self.name}: HTTP {answer.status}: {answer.body[:120]!r}")
         self._engine = engine
         self.identity = keccak(f"openai {self.name}".encode() + engine.identity)
+
+    async def load(self) -> int | None:
+        """Return how many requests the engine works on or has queued."""
+        found = await load(self._caller, self._engine) if self._engine else None
+        return found.running + found.waiting if found else None
 
     async def _plain(self, method: str, path: str, body: bytes, exchange: Exchange) -> int:
         answer = await self._caller.whole(method, path, body, _headers(method))

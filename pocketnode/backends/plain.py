@@ -56,3 +56,7 @@ class PlainBackend:
         refused = refusal_of(self._caller.target, answer.status)
         if refused is not None or answer.status != 200:
             raise refused or BackendFailed(f"{self.name}: HTTP {answer.status} at {self._health_path}")
+
+    async def load(self) -> int | None:
+        """It does not tell."""
+        return None

@@ -33,6 +33,7 @@ class Member:
     concurrency: int
     state: Breaker = breaker.NEW
     in_flight: int = 0
+    elsewhere: int = 0  # requests at the server that are not ours, where it tells
     served: int = 0
     failures: int = 0
     mean_s: float = 0.0
@@ -46,8 +47,14 @@ class Member:
 
     def room(self, now_s: float) -> float:
         """Return which share of the capacity that it may use now is free; 0 or less for none."""
-        usable = max(1.0, self.concurrency * breaker.share(self.state, now_s))
-        return 1.0 - self.in_flight / usable if self.in_use else 0.0
+        return 1.0 - self.in_flight / self._usable(now_s) if self.in_use else 0.0
+
+    def preference(self, now_s: float) -> float:
+        """Return by what to choose among those with room: free capacity, less what others take of it."""
+        return 1.0 - (self.in_flight + self.elsewhere) / self._usable(now_s)
+
+    def _usable(self, now_s: float) -> float:
+        return max(1.0, self.concurrency * breaker.share(self.state, now_s))
 
     def good(self, now_s: float, took_s: float | None = None) -> None:
         """Count a good answer, or a good check where `took_s` is None."""
@@ -71,7 +78,7 @@ class Pool:
         self.members = tuple(members)
         self._queue = queue
         self._check_every_s = check_every_s
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[Member]] = deque()
         self._clock = asyncio.get_running_loop().time
 
     @property
@@ -96,7 +103,7 @@ class Pool:
         RelayFailed
             `busy` where none has room in time, `backend` where none works, `bad-request`.
         """
-        member = self._free() or await self._wait()
+        member = self._free() or await self._turn()
         tried: list[Member] = []
         while True:
             try:
@@ -112,10 +119,11 @@ class Pool:
     async def check(self) -> None:
         """Check every backend at once that has shown no good answer for a while, or may be taken back."""
         due = [member for member in self.members if self._is_due(member)]
-        await asyncio.gather(*(self._check(member) for member in due))
+        looks = [self._look(member) for member in self.members] if len(self.members) > 1 else []
+        await asyncio.gather(*(self._check(member) for member in due), *looks)
 
     async def _ask(self, member: Member, exchange: Exchange) -> int:
-        member.in_flight += 1
+        """Ask a backend whose place is taken already; give the place back."""
         begun_s = self._clock()
         try:
             units = await member.backend.answer(exchange)
@@ -124,63 +132,70 @@ class Pool:
                 member.bad(self._clock(), failure.fault.message)
             raise
         finally:
-            member.in_flight -= 1
-            self._wake()
+            self._give_back(member)
         now_s = self._clock()
         member.good(now_s, now_s - begun_s)
         return units
 
     def _another(self, member: Member, tried: list[Member], failure: BackendFailed) -> Member | None:
-        """Return who may be asked after `member` failed, if anybody."""
+        """Take a place at who may be asked after `member` failed, if anybody."""
         if not failure.elsewhere or len(tried) + 1 >= ATTEMPTS_MOST:
             return None
         tried.append(member)
         if failure.again and tried.count(member) == 1 and member.in_use:
+            member.in_flight += 1
             return member
-        return self._roomiest(tried)
+        return self._take(tried)
 
     def _free(self) -> Member | None:
-        """Return the backend with the most room, unless others wait for it already."""
-        return None if self._waiting else self._roomiest(())
+        """Take a place at the backend with the most room, unless others wait for it already."""
+        return None if self._waiting else self._take(())
 
-    def _roomiest(self, tried: Sequence[Member]) -> Member | None:
+    def _take(self, tried: Sequence[Member]) -> Member | None:
         now_s = self._clock()
-        best, best_room = None, 0.0
-        for member in self.members:
-            room = member.room(now_s)
-            if room > best_room and member not in tried:
-                best, best_room = member, room
-        return best
+        with_room = [member for member in self.members if member.room(now_s) > 0 and member not in tried]
+        if not with_room:
+            return None
+        chosen = with_room[0] if len(with_room) == 1 else max(with_room, key=lambda m: m.preference(now_s))
+        chosen.in_flight += 1
+        return chosen
 
-    async def _wait(self) -> Member:
-        """Wait in line for room, or say at once that there is none."""
-        if not any(member.in_use for member in self.members):
+    def _give_back(self, member: Member) -> None:
+        member.in_flight -= 1
+        self._wake()
+
+    async def _turn(self) -> Member:
+        """Wait in line for a place, or say at once that there is none."""
+        if not self.healthy:
             errors = "; ".join(member.last_error for member in self.members if member.last_error)
             raise BackendFailed(f"no backend works: {errors}"[:300], retry_after_ms=1000)
-        deadline_s = self._clock() + self._queue.wait_s
-        while True:
-            if len(self._waiting) >= self._queue.most:
-                raise RelayFailed(FaultClass.BUSY, f"{self.waiting} requests wait already", self._retry_after_ms())
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                async with asyncio.timeout_at(deadline_s):
-                    await turn
-            except TimeoutError as error:
+        if len(self._waiting) >= self._queue.most:
+            raise RelayFailed(FaultClass.BUSY, f"{self.waiting} requests wait already", self._retry_after_ms())
+        turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(self._queue.wait_s):
+                return await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # a place came at the moment of leaving
+                self._give_back(turn.result())
+            if isinstance(error, TimeoutError):
                 raise RelayFailed(FaultClass.BUSY, "no backend is free", self._retry_after_ms()) from error
-            finally:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-            member = self._roomiest(())
-            if member is not None:
-                return member
+            raise
+        finally:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
 
     def _wake(self) -> None:
+        """Give free places to who waits longest."""
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+            if self._waiting[0].done():  # has left
+                self._waiting.popleft()
+                continue
+            member = self._take(())
+            if member is None:
                 return
+            self._waiting.popleft().set_result(member)
 
     def _retry_after_ms(self) -> int:
         """Return how long the line takes at the usual pace, 50 ms to 30 s."""
@@ -205,3 +220,8 @@ class Pool:
         else:
             member.good(self._clock())
             self._wake()
+
+    async def _look(self, member: Member) -> None:
+        """Ask a server how busy it is beyond what we gave it; others may use it, too."""
+        load = await member.backend.load() if member.in_use else None
+        member.elsewhere = max(0, load - member.in_flight) if load is not None else 0

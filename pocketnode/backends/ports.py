@@ -69,3 +69,6 @@ class Backend(Protocol):
         BackendFailed
             it did not.
         """
+
+    async def load(self) -> int | None:
+        """Return how many requests the server has, of whomever; None where it does not tell."""

@@ -27,6 +27,7 @@ class FakeBackend:
         self.asked = 0
         self.checked = 0
         self.sick = False
+        self.busy: int | None = None
         self.free = asyncio.Event()
         self.free.set()
 
@@ -41,6 +42,9 @@ class FakeBackend:
         self.checked += 1
         if self.sick:
             raise BackendFailed("sick")
+
+    async def load(self) -> int | None:
+        return self.busy
 
 
 def pool_of(*backends: FakeBackend, concurrency: int = 2, most: int = 1, wait_s: float = 0.05) -> Pool:
@@ -93,6 +97,47 @@ async def test_who_waits_is_served_when_there_is_room() -> None:
     await asyncio.sleep(0)
     one.free.set()
     assert (await first).units == (await second).units == 10
+
+
+async def test_who_came_first_is_served_first() -> None:
+    one = FakeBackend("one")
+    one.free.clear()
+    pool = pool_of(one, concurrency=1, most=5, wait_s=5)
+    order: list[int] = []
+
+    async def ask(n: int) -> None:
+        await pool.answer(exchange())
+        order.append(n)
+
+    asking = [asyncio.ensure_future(ask(n)) for n in range(5)]
+    await asyncio.sleep(0)
+    one.free.set()
+    asking.append(asyncio.ensure_future(ask(5)))
+    await asyncio.gather(*asking)
+    assert order == [0, 1, 2, 3, 4, 5]
+
+
+async def test_who_leaves_the_line_takes_no_place_with_it() -> None:
+    one = FakeBackend("one")
+    one.free.clear()
+    pool = pool_of(one, concurrency=1, most=5, wait_s=5)
+    first, leaver, last = (asyncio.ensure_future(pool.answer(exchange())) for _ in range(3))
+    await asyncio.sleep(0)
+    one.free.set()
+    await first
+    leaver.cancel()  # at the moment at which its place came
+    await asyncio.gather(leaver, return_exceptions=True)
+    assert (await last).units == 10
+    assert pool.in_flight == 0
+
+
+async def test_a_server_that_others_keep_busy_is_chosen_last() -> None:
+    one, two = FakeBackend("one"), FakeBackend("two")
+    one.busy, two.busy = 2, 0
+    pool = pool_of(one, two)
+    await pool.check()
+    await pool.answer(exchange())
+    assert (one.asked, two.asked) == (0, 1)
 
 
 async def test_another_is_asked_where_that_is_safe() -> None:

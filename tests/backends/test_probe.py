@@ -60,7 +60,7 @@ ENGINES: dict[str, tuple[dict[str, Any], Engine]] = {
         {
             "/v1/models": models("m", max_model_len=8192),
             "/get_server_info": {
-                "model_path": "org/m",
+                "model_path": "m",
                 "version": "0.4.6",
                 "max_running_requests": 64,
                 "dtype": "auto",
