@@ -149,7 +149,7 @@ class Relaying:
                 raise
             except (PocketError, TimeoutError) as error:
                 trial.note(error, attempt.failed(error))
-                self._leave(attempt, error)
+                self.leave(attempt, error)
                 continue
             judgement = _judge(order, answer)
             attempt.settle(judgement.verdict)
@@ -182,7 +182,7 @@ class Relaying:
                 raise
             except (PocketError, TimeoutError) as error:
                 trial.note(error, attempt.failed(error))
-                self._leave(attempt, error)
+                self.leave(attempt, error)
                 continue
             judgement = judge_status(head.status)
             if judgement is None or judgement is Judgement.REFUSED:
@@ -191,7 +191,7 @@ class Relaying:
             trial.note_judgement(judgement, None)
         raise trial.refusal()
 
-    def _leave(self, attempt: Attempt, error: BaseException) -> None:
+    def leave(self, attempt: Attempt, error: BaseException) -> None:
         """Tell a supplier that we wait no longer; nobody waits for what it says to that."""
         if isinstance(error, TimeoutError) and attempt.reply is not None:
             leaving = asyncio.ensure_future(attempt.reply.cancel())

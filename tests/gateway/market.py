@@ -73,7 +73,9 @@ class Account:
 async def node(relay: Relay) -> Served:
     """Answer JSON-RPC as a sound node would: the result says what was asked."""
     request = orjson.loads(relay.body)
-    result = {"method": request["method"], "params": request.get("params")}
+    result: Any = {"method": request["method"], "params": request.get("params")}
+    if request["method"] == "eth_blockNumber":
+        result = "0x3e8"
     return await reply_json(relay, {"jsonrpc": "2.0", "id": request.get("id"), "result": result}, 10)
 
 

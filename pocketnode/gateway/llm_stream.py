@@ -1,0 +1,159 @@
+"""Writes a streamed answer as it comes: at once, to its signed end, over the loss of a supplier where that can be."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from pocketnode.errors import PocketError
+from pocketnode.gateway import trust
+from pocketnode.gateway.continuing import Continuation, Delivered, Diverged
+from pocketnode.gateway.llm_codec import Asked, is_sound
+from pocketnode.gateway.refusal import NO_SUPPLIER, Refused
+from pocketnode.gateway.relaying import Order, Relaying, Stream
+from pocketnode.gateway.sse import KEEP_ALIVE, Meter, error_event
+from pocketnode.protocol.quality import Verdict
+from pocketnode.services.spec import Tokens
+
+KEEP_ALIVE_S: Final = 15.0
+CONTINUATIONS_MOST: Final = 2
+
+log = structlog.get_logger()
+
+
+class Broken(Exception):
+    """A stream ended without its end."""
+
+
+class Streaming:
+    """One streamed answer.
+
+    Parameters
+    ----------
+    whole_proof : the user wants every event and the proof, to check the answer.
+    """
+
+    def __init__(
+        self, relaying: Relaying, order: Order, asked: Asked, tokens: Tokens, timeout_s: float, whole_proof: bool
+    ) -> None:
+        self._relaying = relaying
+        self._order = order
+        self._asked = asked
+        self._tokens = tokens
+        self._timeout_s = timeout_s
+        self._whole_proof = whole_proof
+        self._delivered = Delivered()
+        self._continuation: Continuation | None = None
+        self.meter = self._new_meter()
+
+    async def run(self, stream: Stream, request: web.Request, response: web.StreamResponse) -> Stream:
+        """Write the answer; return the stream that ended it, with its attempt settled.
+
+        Raises
+        ------
+        CancelledError, ConnectionResetError
+            the user has left; the supplier is told, and paid for what was sent.
+        """
+        for left in range(CONTINUATIONS_MOST, -1, -1):
+            try:
+                await response.prepare(request)
+                await self._pass_on(stream, response)
+                self._judge(stream)
+            except (asyncio.CancelledError, ConnectionResetError):
+                await stream.attempt.cancel()
+                raise
+            except Broken:
+                stream.attempt.settle(Verdict.WRONG)
+            except Diverged:
+                await stream.attempt.cancel()
+                break
+            except (PocketError, TimeoutError) as error:
+                stream.attempt.failed(error)
+                self._relaying.leave(stream.attempt, error)
+            else:
+                await end(response, self.meter.done + self._proof(stream))
+                return stream
+            again = await self._again() if left else None
+            if again is None:
+                break
+            stream = again
+        await end(response, error_event(Refused(NO_SUPPLIER, "the supplier broke off", retry_after_s=1)))
+        return stream
+
+    async def _again(self) -> Stream | None:
+        """Ask another supplier for the same; None where its answer could not go on from here."""
+        text = self._delivered.text()
+        if text is None or (text and not self._asked.repeats):
+            return None
+        try:
+            stream = await self._relaying.stream(self._order)
+        except Refused:
+            return None
+        log.info("stream continued", characters=len(text), supplier=stream.attempt.seat.supplier_hex)
+        self._continuation = Continuation(text)
+        self.meter = self._new_meter()
+        return stream
+
+    async def _pass_on(self, stream: Stream, response: web.StreamResponse) -> None:
+        """Write each part when it comes; say that we are alive where none comes for long."""
+        loop = asyncio.get_running_loop()
+        alive = asyncio.ensure_future(_keep_alive(response))
+        try:
+            async with asyncio.timeout(self._timeout_s) as idle:
+                while (part := await stream.read()) is not None:
+                    await self._write(response, self.meter.feed(part))
+                    idle.reschedule(loop.time() + self._timeout_s)
+                await self._write(response, self.meter.rest())
+        finally:
+            alive.cancel()
+
+    async def _write(self, response: web.StreamResponse, out: bytes) -> None:
+        if out and self._continuation is not None:
+            out = self._continuation.feed(out)
+        if out:
+            self._delivered.add(out)
+            await response.write(out)
+
+    def _judge(self, stream: Stream) -> None:
+        """Settle a stream that came to its signed end: is it whole, and is its count of tokens true?"""
+        meter, reply = self.meter, stream.attempt.reply
+        ended = reply.ended if reply is not None else None
+        units = ended.signed.response.units if ended is not None else 0
+        if meter.error:
+            stream.attempt.settle(Verdict.FAULT)
+        elif not meter.done and meter.usage is None:
+            raise Broken
+        elif meter.usage is None or not is_sound(meter.usage, self._asked, self._tokens, units, meter.text_bytes):
+            stream.attempt.settle(Verdict.WRONG)
+        else:
+            stream.attempt.settle(Verdict.GOOD)
+
+    def _proof(self, stream: Stream) -> bytes:
+        ended = stream.attempt.ended
+        if not self._whole_proof or ended is None or self._continuation is not None:
+            return b""
+        return f": {trust.PROOF} {trust.proof(ended)}\n\n".encode()
+
+    def _new_meter(self) -> Meter:
+        return Meter(strip_usage=not (self._asked.wants_usage or self._whole_proof))
+
+
+async def end(response: web.StreamResponse, tail: bytes) -> None:
+    """Write the last bytes; a user who has left misses nothing that is paid for."""
+    try:
+        await response.write_eof(tail)
+    except ConnectionResetError:
+        return
+
+
+async def _keep_alive(response: web.StreamResponse) -> None:
+    """Write a comment now and then, so that nothing between us and the user takes the connection for dead."""
+    try:
+        while True:
+            await asyncio.sleep(KEEP_ALIVE_S)
+            await response.write(KEEP_ALIVE)
+    except ConnectionResetError:
+        return
