@@ -46,7 +46,7 @@ soak: setup
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 clean:
-	@if [ -x $(BIN)/pocketnode ] && [ -f .localnet/state.json ]; then $(BIN)/pocketnode localnet down; fi
+	@if [ -x $(BIN)/pocketnode ] && [ -f .localnet/state.json ]; then $(BIN)/pocketnode localnet reset --yes; fi
 	rm -rf .venv .cache .localnet node_modules contracts/out contracts/cache dist build coverage
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find pocketnode tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,7 @@ def localnet() -> None:
 @click.option("--withhold-statements", is_flag=True, help="The gateway never states, so that suppliers must claim.")
 @click.option("--detach", is_flag=True, help="Return when it is ready and leave it running.")
 @click.option("--no-view", is_flag=True, help="Do not draw the live view.")
+@click.option("--detached", is_flag=True, hidden=True)
 def up(
     layout: Layout,
     gateway_port: int,
@@ -63,6 +66,7 @@ def up(
     withhold_statements: bool,
     detach: bool,
     no_view: bool,
+    detached: bool,
 ) -> None:
     """Start the network; Ctrl-C stops it.
 
@@ -78,12 +82,13 @@ def up(
         return
     from pocketnode.localnet.supervisor import Supervisor
 
-    view = sys.stdout.isatty() and not no_view
+    view = sys.stdout.isatty() and not (no_view or detached)
     started = time.monotonic()
 
     async def show(network: Plan) -> None:
         say(f"ready after {time.monotonic() - started:.1f} s")
-        click.echo(how_to_use(layout, network))
+        if not detached:
+            click.echo(how_to_use(layout, network))
         if view:
             from pocketnode.localnet.view import live
 
@@ -92,7 +97,9 @@ def up(
             await asyncio.Event().wait()
 
     async def run() -> None:
-        await Supervisor(layout, options, say).run(daemon.stop_on_signals(), show)
+        stop = daemon.stop_on_signals()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.set)  # its terminal was closed
+        await Supervisor(layout, options, say).run(stop, show)
 
     log_to_stderr("warning", as_json=False)
     asyncio.run(run())
@@ -103,21 +110,38 @@ def start_detached(layout: Layout, argv: list[str]) -> None:
     """Start the supervisor as a process of its own, and return when the network is ready."""
     layout.root.mkdir(parents=True, exist_ok=True)
     log = layout.log(SUPERVISOR)
-    command = [sys.executable, "-m", "pocketnode", *(word for word in argv if word != "--detach"), "--no-view"]
+    command = [sys.executable, "-m", "pocketnode", *(word for word in argv if word != "--detach"), "--detached"]
     with log.open("w") as out:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
-    shown = 0
-    while True:
-        code = child.poll()
-        text = log.read_text()
-        click.echo(text[shown:], nl=False)
-        shown = len(text)
-        if code is not None:
-            sys.exit(code or 1)
-        now = state.read(layout)
-        if now and now.phase == "ready" and now.processes[0].pid == child.pid and "eth_blockNumber" in text:
-            return
-        time.sleep(0.1)
+    try:
+        wait_until_ready(layout, child)
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        raise
+
+
+def wait_until_ready(layout: Layout, child: subprocess.Popen[bytes]) -> None:
+    """Repeat what a detached supervisor says until the network is ready; if that fails, exit as it did."""
+    with layout.log(SUPERVISOR).open() as log:
+        while True:
+            code = child.poll()
+            now = state.read(layout)
+            click.echo(log.read(), nl=False)
+            if code is not None:
+                sys.exit(code or 1)
+            if now and now.phase == "ready" and now.processes[0].pid == child.pid:
+                break
+            time.sleep(0.1)
+    click.echo(how_to_use(layout, found_plan(layout)))
+
+
+def found_plan(layout: Layout) -> Plan:
+    """Return the plan of the network in a folder."""
+    network = plan.read(layout)
+    if network is None:
+        raise NotFound(f"no local network is in {layout.root}: start one with `pocketnode localnet up`")
+    return network
 
 
 def how_to_use(layout: Layout, network: Plan) -> str:
@@ -150,8 +174,7 @@ def status(layout: Layout, as_json: bool) -> None:
       pocketnode localnet status --json
     """
     now = state.need_running(layout)
-    network = plan.read(layout)
-    assert network is not None
+    network = found_plan(layout)
     facts = {
         "phase": now.phase,
         "gateway_url": network.url(plan.GATEWAY),
@@ -217,8 +240,7 @@ def traffic(rate: float, seconds: float | None, chats: float, layout: Layout, as
     from pocketnode.localnet.traffic import Load
 
     state.need_running(layout)
-    network = plan.read(layout)
-    assert network is not None
+    network = found_plan(layout)
     load = Load(network.url(plan.GATEWAY), layout.api_key.read_text().strip(), rate, chats)
     say(f"{rate:g} requests a second to {network.url(plan.GATEWAY)}")
 
@@ -245,8 +267,7 @@ def payouts(layout: Layout, last: int | None, as_json: bool) -> None:
     from pocketnode.localnet import payouts as reading
 
     state.need_running(layout)
-    network = plan.read(layout)
-    assert network is not None
+    network = found_plan(layout)
 
     async def run() -> list[reading.SessionPay]:
         async with reading.opened(layout, network) as found:
@@ -292,4 +313,7 @@ def reset(layout: Layout, yes: bool) -> None:
     if now is not None and now.running():
         ending.end(now)
     state.reset(layout)
+    layout.log(SUPERVISOR).unlink(missing_ok=True)
+    with suppress(OSError):  # something else lies in it: that stays
+        layout.root.rmdir()
     say("removed")

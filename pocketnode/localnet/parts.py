@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pocketnode.errors import ConfigError
@@ -12,12 +13,18 @@ PROJECT = Path(__file__).resolve().parents[2]
 NPM_ANVIL = Path("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil")
 
 
-def anvil() -> Path:
-    """Return the chain's binary: the project's own, one installed by npm in this folder, or the one on PATH."""
-    for folder in (PROJECT, Path.cwd()):
+def anvil(folders: Sequence[Path] = (PROJECT, Path()), path: str | None = None) -> Path:
+    """Return the chain's binary: installed by npm in one of `folders`, or else the one on PATH (or `path`).
+
+    Raises
+    ------
+    ConfigError
+        there is none.
+    """
+    for folder in folders:
         if (folder / NPM_ANVIL).exists():
-            return folder / NPM_ANVIL
-    if found := shutil.which("anvil"):
+            return (folder / NPM_ANVIL).absolute()
+    if found := shutil.which("anvil", path=path):
         return Path(found)
     raise ConfigError("anvil (the local chain) is missing: `make setup` installs it, or put it on PATH")
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-READY_S = 60
+READY_S = 120  # on a machine that does much else
 
 
-def pocketnode(*words: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+def pocketnode(*words: str | Path, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     command = [sys.executable, "-m", "pocketnode", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)

@@ -80,6 +80,9 @@ def test_a_detached_network_goes_on_where_it_was_and_a_dead_child_ends_it_all(tm
     assert last.startswith("error: supplier-2 exited with -9")
     assert "supplier-2.log" in last
 
+    assert pocketnode("localnet", "reset", "--yes", "--dir", folder).returncode == 0
+    assert not folder.exists()
+
 
 def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     with running(tmp_path / "net") as supervisor:
