@@ -316,8 +316,10 @@ class Sender:
 
 
 def _is_known(message: str) -> bool:
+    """Return whether a node says that it has the transaction, or that it (or its replacement) is mined by now."""
     words = message.lower()
-    return any(known in words for known in ("already known", "already imported", "known transaction", "alreadyknown"))
+    known = ("already known", "already imported", "known transaction", "alreadyknown", "nonce too low")
+    return any(each in words for each in known)
 
 
 def _hex(data: bytes) -> str:
