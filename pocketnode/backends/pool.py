@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pocketnode.protocol.fault import FaultClass, RelayFailed
 
 ATTEMPTS_MOST = 3
 _CHECK_TIMEOUT_S = 10.0
+_LOOK_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,5 +225,8 @@ class Pool:
 
     async def _look(self, member: Member) -> None:
         """Ask a server how busy it is beyond what we gave it; others may use it, too."""
-        load = await member.backend.load() if member.in_use else None
+        load = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_TIMEOUT_S):
+                load = await member.backend.load() if member.in_use else None
         member.elsewhere = max(0, load - member.in_flight) if load is not None else 0

@@ -11,6 +11,7 @@ import structlog
 from cachetools import TTLCache
 
 from pocketnode.backends.pool import Pool
+from pocketnode.backends.websocket import subscribes
 from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.session import end_of, service_name, start_of
@@ -33,10 +34,20 @@ _log = structlog.get_logger("supplier.answerer")
 
 @dataclass(slots=True)
 class Offer:
-    """One service that is sold here, and who answers it. `pool` is replaced on reload."""
+    """One service that is sold here, and who answers it; subscriptions keep places of their own."""
 
     spec: ServiceSpec
     pool: Pool
+    subscriptions: Pool | None = None
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All its pools."""
+        return (self.pool,) if self.subscriptions is None else (self.pool, self.subscriptions)
+
+    def pool_for(self, body: bytes) -> Pool:
+        """Return the pool that answers a request."""
+        return self.pool if self.subscriptions is None or not subscribes(body) else self.subscriptions
 
 
 class SupplierAnswerer:
@@ -106,7 +117,7 @@ class SupplierAnswerer:
         if offer is None:
             raise RelayFailed(FaultClass.NOT_IN_SESSION, "this service is no longer served here")
         with self._metrics.relay(offer.spec.id) as watch:
-            answered = await offer.pool.answer(relay)
+            answered = await offer.pool_for(relay.body).answer(relay)
             watch.units, watch.price = answered.units, self._price_of(relay.opening)
         return Served(answered.units, answered.backend)
 

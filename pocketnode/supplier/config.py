@@ -88,6 +88,8 @@ class BackendConfig(_Strict):
 
     url: str = Field(pattern=r"^https?://")
     name: str = Field(default="", description="in logs and metrics; host and port by default")
+    websocket: str = Field(default="", pattern=r"^(wss?://.+)?$", description="where a node takes subscriptions")
+    subscriptions: int = Field(default=100, ge=1, description="at once, over the WebSocket")
     concurrency: int = Field(default=64, ge=1, description="requests at once; an LLM server's slots")
     headers: dict[str, str | Secret] = Field(default_factory=dict)
     timeouts: BackendTimeouts = BackendTimeouts()

@@ -166,7 +166,8 @@ class SupplierDaemon:
 
     async def _check_backends(self) -> None:
         while True:
-            await asyncio.gather(*(offer.pool.check() for offer in self.answerer.offers.values()))
+            pools = [pool for offer in self.answerer.offers.values() for pool in offer.pools]
+            await asyncio.gather(*(pool.check() for pool in pools))
             await asyncio.sleep(TIDY_EVERY_S)
 
     async def _tidy(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 
@@ -16,6 +16,7 @@ from pocketnode.backends.openai import OpenAiBackend
 from pocketnode.backends.plain import PlainBackend
 from pocketnode.backends.pool import Member, Pool
 from pocketnode.backends.ports import Backend
+from pocketnode.backends.websocket import SubscriptionBackend
 from pocketnode.errors import ConfigError
 from pocketnode.protocol.session import service_id
 from pocketnode.services import spec as specs
@@ -52,7 +53,15 @@ def make_offer(service: ServiceConfig, clients: Clients) -> Offer:
     """Return one service with a fresh pool of its backends."""
     spec = spec_of(service)
     members = [Member(make_backend(backend, spec, clients), backend.concurrency) for backend in service.backends]
-    return Offer(spec, Pool(members, service.queue.as_queue()))
+    queue = service.queue.as_queue()
+    sockets = [_socket(backend, spec, clients) for backend in service.backends if backend.websocket]
+    return Offer(spec, Pool(members, queue), Pool(sockets, queue) if sockets else None)
+
+
+def _socket(config: BackendConfig, spec: ServiceSpec, clients: Clients) -> Member:
+    """Return the place of a backend's subscriptions, which are not counted among its requests."""
+    target = replace(target_of(config, spec), name=f"{config.label} subscriptions", url=config.websocket)
+    return Member(SubscriptionBackend(clients.http, target, spec), config.subscriptions)
 
 
 def spec_of(service: ServiceConfig) -> ServiceSpec:

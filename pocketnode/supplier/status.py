@@ -66,7 +66,10 @@ class Status:
         yield Gauge("unsaved_lanes", "lanes whose newest Receipt is not on disk", self._keeper.pending)
         yield Gauge("block", "newest block known", self._clock.number)
         for offer in self._answerer.offers.values():
-            yield from _pool_gauges(offer.spec.id, offer.pool)
+            waiting = sum(pool.waiting for pool in offer.pools)
+            yield Gauge("waiting", "requests that wait for a free backend", waiting, (("service", offer.spec.id),))
+            for pool in offer.pools:
+                yield from _pool_gauges(offer.spec.id, pool)
         for name, units in self._unacknowledged().items():
             yield Gauge("unacknowledged_units", "served and not yet acknowledged", units, (("service", name),))
 
@@ -79,7 +82,6 @@ class Status:
 
 
 def _pool_gauges(service: str, pool: Pool) -> Iterable[Gauge]:
-    yield Gauge("waiting", "requests that wait for a free backend", pool.waiting, (("service", service),))
     for member in pool.members:
         labels = (("service", service), ("backend", member.backend.name))
         yield Gauge("backend_up", "1 while it is in use", float(member.in_use), labels)
@@ -91,8 +93,8 @@ def _service(offer: Offer) -> dict[str, Any]:
     return {
         "id": offer.spec.id,
         "kind": offer.spec.kind,
-        "waiting": offer.pool.waiting,
-        "backends": [_member(member) for member in offer.pool.members],
+        "waiting": sum(pool.waiting for pool in offer.pools),
+        "backends": [_member(member) for pool in offer.pools for member in pool.members],
     }
 
 

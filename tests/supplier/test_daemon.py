@@ -286,3 +286,21 @@ async def test_a_gateway_that_goes_away_stops_its_backends_too(
     await asyncio.gather(asking, return_exceptions=True)
     (account,) = running.daemon.answerer.accounts
     assert account.held == 0
+
+
+async def test_a_subscription_runs_beside_calls_until_the_user_leaves(
+    start: Start, tmp_path: Path, anvil_url: str
+) -> None:
+    running = await start(described(tmp_path, eth=eth(anvil_url, websocket=anvil_url.replace("http", "ws"))))
+    lane = await running.lane("eth")
+    subscribe = b'{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}'
+    reply = await lane.relay(RPC, subscribe, hold=100, most=1000)
+    assert orjson.loads(await reply.read() or b"")["result"].startswith("0x")
+    for _ in range(2):
+        await ask(lane, RPC, BLOCK_NUMBER)
+        async with aiohttp.ClientSession() as http:
+            await http.post(anvil_url, json={"jsonrpc": "2.0", "id": 1, "method": "evm_mine", "params": []})
+        assert orjson.loads(await reply.read() or b"")["method"] == "eth_subscription"
+    ended = await reply.cancel()
+    assert ended is not None
+    assert ended.signed.response.units > 0
