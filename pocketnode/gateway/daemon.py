@@ -28,6 +28,7 @@ from pocketnode.gateway.ports import LaneOpener, Market, Records
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_api import RpcApi
 from pocketnode.gateway.rpc_items import RpcItems
+from pocketnode.gateway.rpc_ws import RpcSockets
 from pocketnode.gateway.scoreboard import HALF_LIFE_S, Score, Scoreboard
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.status import Status
@@ -108,7 +109,8 @@ class GatewayDaemon:
         openai = OpenAiApi(self.gate, catalog, self.sessions, relaying, self.ledger)
         self.items = RpcItems(catalog, self.sessions, relaying, self.ledger, self.metrics)
         rpc = RpcApi(self.gate, catalog, self.items)
-        self._ingress = Ingress(self.gate, openai, rpc, self.metrics, config.limits)
+        self.sockets = RpcSockets(self.gate, rpc, self.items)
+        self._ingress = Ingress(self.gate, openai, rpc, self.sockets, self.metrics, config.limits)
         self.status = Status(outside.address, catalog, self.sessions)
         token = token_of(config.admin.token_file)
         self._admin = AdminServer(self.status, self.metrics, self.sessions, self._keys, usage, token, extra)
@@ -128,6 +130,7 @@ class GatewayDaemon:
         """Serve until `stop` is set or a job fails; then finish what is in flight, within `DRAIN_S`."""
         own: dict[str, Job] = {"serve": self._serve, "ledger": self.ledger.run, "scores": self._keep_scores}
         own["heads-of-services"] = self.items.watch
+        own["subscriptions"] = self.sockets.run
         await daemon.run({**daemon.patient(self._jobs), **own, "dashboard": self._feed.run}, stop)
 
     async def _serve(self) -> None:
@@ -147,6 +150,7 @@ class GatewayDaemon:
         self.status.draining = True
         log.info("draining", in_flight=self.gate.in_flight)
         await self._ingress.stop_listening()
+        await self.sockets.close()
         try:
             async with asyncio.timeout(DRAIN_S):
                 await self.gate.quiet()

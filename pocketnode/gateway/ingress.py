@@ -13,6 +13,7 @@ from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.openai_api import OpenAiApi, refusal
 from pocketnode.gateway.refusal import INTERNAL, NOT_ALLOWED_VERB, Reason, Refused
 from pocketnode.gateway.rpc_api import TARGET, RpcApi
+from pocketnode.gateway.rpc_ws import RpcSockets
 
 NO_ROUTE: Final = Reason(404, "invalid_request_error", "unknown_url", -32601)
 POSTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
@@ -25,9 +26,12 @@ LINGER_S: Final = 1.0  # for the rest of a body that was refused
 class Ingress:
     """Serves until closed."""
 
-    def __init__(self, gate: Gate, openai: OpenAiApi, rpc: RpcApi, metrics: Metrics, limits: Limits) -> None:
+    def __init__(
+        self, gate: Gate, openai: OpenAiApi, rpc: RpcApi, sockets: RpcSockets, metrics: Metrics, limits: Limits
+    ) -> None:
         self._gate = gate
         self._rpc = rpc
+        self._sockets = sockets
         self._metrics = metrics
         self.app = web.Application(client_max_size=limits.body_bytes)
         for path in POSTS:
@@ -36,6 +40,8 @@ class Ingress:
         self.app.router.add_get("/v1/models/{model:.+}", openai.model)
         self.app.router.add_post("/rpc/{service}", rpc.post)
         self.app.router.add_post("/rpc/{service}/{key}", rpc.post)
+        for path in ("/rpc/{service}", "/rpc/{service}/{key}"):
+            self.app.router.add_get(path, self._socket)
         self.app.router.add_post("/v1", self._by_header)
         self.app.router.add_route("*", "/{path:.*}", self._unknown)
         self.app.on_response_prepare.append(self._count)
@@ -77,6 +83,11 @@ class Ingress:
         """Take no new connection; what is in flight goes on."""
         for site in list(self._runner.sites):
             await site.stop()
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return await self._unknown(request)
+        return await self._sockets.get(request)
 
     async def _by_header(self, request: web.Request) -> web.StreamResponse:
         """Answer PATH's form: the service stands in a header."""

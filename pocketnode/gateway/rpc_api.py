@@ -40,32 +40,34 @@ class RpcApi:
             self._gate.leave()
 
     async def _answer(self, request: web.Request, request_id: str) -> web.Response:
-        service = self._service(request)
+        service = self.service(request)
         holder = await self._gate.holder(request, service.name)
         parsed = parse(await self._gate.body(request), self._gate.limits.batch_items)
         if isinstance(parsed, Item):
-            replied = await self._single(service, holder, parsed)
+            replied = await self.single(service, holder, parsed)
             headers = {REQUEST_ID: request_id, **replied.headers, **limit_headers(holder)}
             return web.Response(body=replied.body, status=200 if replied.body else 204, headers=headers)
-        body = await self._batch(service, holder, parsed)
+        body = await self.batch(service, holder, parsed)
         headers = {REQUEST_ID: request_id, **limit_headers(holder)}
         return web.Response(body=body, status=200 if body else 204, headers=headers, content_type=JSON)
 
-    def _service(self, request: web.Request) -> Service:
+    def service(self, request: web.Request) -> Service:
+        """Return the service that the path or header names."""
         name = request.match_info.get("service") or request.headers.get(TARGET) or ""
         service = self._catalog.services.get(name)
         if service is None or service.spec.kind != "json-rpc":
             raise Refused(NO_SERVICE, f"no JSON-RPC service {name[:64]!r} here")
         return service
 
-    async def _single(self, service: Service, holder: Holder, item: Item) -> Replied:
+    async def single(self, service: Service, holder: Holder, item: Item) -> Replied:
+        """Answer one request; a refusal carries its id."""
         try:
             return await self._items.answer(service, holder, item)
         except Refused as refused:
             refused.raw_id = item.raw_id or b"null"
             raise
 
-    async def _batch(self, service: Service, holder: Holder, items: list[Item | Refused]) -> bytes:
+    async def batch(self, service: Service, holder: Holder, items: list[Item | Refused]) -> bytes:
         """Return the answers in the order of their requests."""
         at_once = asyncio.Semaphore(self._gate.limits.batch_concurrency)
         replies = await asyncio.gather(*(self._batch_item(service, holder, item, at_once) for item in items))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -211,24 +212,34 @@ class RpcItems:
         while len(self._sticky) > STICKY_MOST:
             self._sticky.popitem(last=False)
 
-    async def _look(self, service: Service) -> None:
-        """Ask one supplier for the head; a paid relay like any other."""
-        name = next((n for n, m in service.spec.methods.items() if m.head), None)
-        method = service.spec.methods.get(name or "")
-        if name is None or method is None:
-            return
-        body = b'{"jsonrpc":"2.0","id":0,"method":"' + name.encode() + b'","params":[]}'
-        check = partial(_check, method, 0, 0)
+    async def ask(self, service: Service, name: str, params: list[Any]) -> Any:
+        """Return the result of a request of the gateway's own; a paid relay like any other, charged to no key.
+
+        Raises
+        ------
+        Refused
+            nobody could answer, or the method is not sold.
+        """
+        method = service.spec.methods.get(name)
+        if method is None:
+            raise Refused(NO_METHOD, f"the service does not sell {name}")
+        body = orjson.dumps({"jsonrpc": "2.0", "id": 0, "method": name, "params": params})
         current: Callable[[], ActiveSession] = partial(self._sessions.active, service)
+        check = partial(_check, method, 0, 0)
         order = Order(current, method.pace, HEAD, body, method.units, method.units, check)
-        try:
-            answer = await self._relaying.whole(order)
-        except Refused:
-            return
-        number = quantity(orjson.loads(json_field(answer.body, "result") or b"null"))
-        if number is not None:
+        answer = await self._relaying.whole(order)
+        value = orjson.loads(answer.body).get("result")
+        if method.head and (number := quantity(value)) is not None:
             operator = answer.attempt.seat.supplier.operator
             self.blocks[service.name].report(operator, number, time.monotonic())
+        return value
+
+    async def _look(self, service: Service) -> None:
+        """Ask one supplier for the head."""
+        name = next((n for n, m in service.spec.methods.items() if m.head), None)
+        if name is not None:
+            with suppress(Refused):
+                await self.ask(service, name, [])
 
 
 def _check(method: Method, request_id: object, least_head: int, status: int, body: bytes, units: int) -> Judgement:

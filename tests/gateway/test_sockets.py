@@ -1,0 +1,166 @@
+"""WebSockets and subscriptions, over the loss of suppliers and over sessions and reorgs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import orjson
+from web3 import AsyncWeb3, WebSocketProvider
+
+from pocketnode.gateway.chain_feed import ChainFeed
+from pocketnode.transport.ports import Relay, Served
+from tests.gateway.conftest import Running, Start, until
+from tests.gateway.market import broken, reply_json
+
+
+class Chain:
+    """A chain that grows and forks; every supplier's node."""
+
+    def __init__(self) -> None:
+        self.blocks = [self.block(number, "a") for number in range(5)]
+
+    def block(self, number: int, fork: str, parent: str = "a") -> dict[str, Any]:
+        return {
+            "number": hex(number),
+            "hash": f"0x{fork}{number:02x}",
+            "parentHash": f"0x{parent}{number - 1:02x}",
+            "logsBloom": "0x01",
+            "transactions": [],
+        }
+
+    def grow(self, count: int = 1, fork: str = "a") -> None:
+        for _ in range(count):
+            parent = self.blocks[-1]["hash"][2]
+            self.blocks.append(self.block(len(self.blocks), fork, parent))
+
+    def fork(self, depth: int, fork: str) -> None:
+        del self.blocks[-depth:]
+        self.grow(depth + 1, fork)
+
+    def ask(self, method: str, params: list[Any]) -> Any:
+        if method == "eth_blockNumber":
+            return self.blocks[-1]["number"]
+        if method == "eth_getBlockByNumber":
+            number = int(params[0], 16)
+            return self.blocks[number] if number < len(self.blocks) else None
+        if method == "eth_getLogs":
+            return [{"address": "0xAB", "topics": ["0x1"], "blockHash": params[0]["blockHash"]}]
+        return "0x7a69"
+
+    async def answer(self, relay: Relay) -> Served:
+        asked = orjson.loads(relay.body)
+        value = self.ask(asked["method"], asked["params"])
+        return await reply_json(relay, {"jsonrpc": "2.0", "id": asked["id"], "result": value}, 10)
+
+
+async def started(start: Start) -> tuple[Running, Chain]:
+    gateway, chain = await start(), Chain()
+    for supplier in gateway.suppliers:
+        supplier.answers["eth"] = chain.answer
+    return gateway, chain
+
+
+def address(gateway: Running) -> str:
+    return f"ws://127.0.0.1:{gateway.daemon.port}/rpc/eth/{gateway.secret}"
+
+
+async def heads(socket: aiohttp.ClientWebSocketResponse, count: int) -> list[str]:
+    found: list[str] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            message = await socket.receive_json()
+            found.append(message["params"]["result"]["hash"])
+    return found
+
+
+async def subscribed(socket: aiohttp.ClientWebSocketResponse, *params: Any) -> str:
+    await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": list(params)})
+    return str((await socket.receive_json())["result"])
+
+
+async def test_requests_and_batches_work_over_a_socket(start: Start) -> None:
+    gateway, _ = await started(start)
+    async with gateway.http.ws_connect(address(gateway)) as socket:
+        await socket.send_str('{"jsonrpc":"2.0","id":"x","method":"eth_chainId","params":[]}')
+        assert await socket.receive_json() == {"jsonrpc": "2.0", "id": "x", "result": "0x7a69"}
+        await socket.send_str('[{"id":1,"method":"eth_chainId"},{"id":2,"method":"nope"}]')
+        assert [a["id"] for a in await socket.receive_json()] == [1, 2]
+        await socket.send_str("{")
+        assert (await socket.receive_json())["error"]["code"] == -32700
+
+
+async def test_web3_reads_and_subscribes(start: Start) -> None:
+    gateway, _ = await started(start)
+    async with AsyncWeb3(WebSocketProvider(address(gateway))) as web3:
+        assert await web3.eth.chain_id == 31337
+        identity = await web3.eth.subscribe("newHeads")
+        assert await web3.eth.unsubscribe(identity)
+
+
+async def test_no_block_is_missed_or_told_twice(start: Start) -> None:
+    gateway, chain = await started(start)
+    async with gateway.http.ws_connect(address(gateway)) as one, gateway.http.ws_connect(address(gateway)) as two:
+        await subscribed(one, "newHeads")
+        await subscribed(two, "newHeads")
+        feed = gateway.daemon.sockets._feeds["eth"]
+        await until(lambda: bool(feed._blocks))
+        chain.grow(3)
+        assert await heads(one, 3) == ["0xa05", "0xa06", "0xa07"]
+        gateway.suppliers[0].answers["eth"] = broken
+        gateway.market.head += 20
+        chain.grow(4)
+        assert await heads(one, 4) == ["0xa08", "0xa09", "0xa0a", "0xa0b"]
+        assert await heads(two, 7) == ["0xa05", "0xa06", "0xa07", "0xa08", "0xa09", "0xa0a", "0xa0b"]
+    await until(lambda: not feed.subscriptions)
+
+
+async def test_a_reorg_is_told_with_the_logs_that_are_gone() -> None:
+    chain = Chain()
+    told: list[tuple[Any, ...]] = []
+
+    async def ask(method: str, params: list[Any]) -> Any:
+        return chain.ask(method, params)
+
+    feed = ChainFeed(ask)
+    feed.subscribe(["newHeads"], lambda _, block: told.append(("head", block["hash"])))
+    feed.subscribe(["logs", {"address": "0xab"}], lambda _, e: told.append(("log", e["blockHash"], e.get("removed"))))
+    feed.subscribe(["logs", {"address": "0xcd"}], lambda _, e: told.append(("none",)))
+    await feed.step()
+    chain.grow(2)
+    await feed.step()
+    chain.fork(2, "b")
+    await feed.step()
+    await feed.step()
+    assert told == [
+        ("head", "0xa05"),
+        ("log", "0xa05", None),
+        ("head", "0xa06"),
+        ("log", "0xa06", None),
+        ("log", "0xa06", True),
+        ("log", "0xa05", True),
+        ("head", "0xb05"),
+        ("log", "0xb05", None),
+        ("head", "0xb06"),
+        ("log", "0xb06", None),
+        ("head", "0xb07"),
+        ("log", "0xb07", None),
+    ]
+
+
+async def test_a_socket_without_a_key_is_refused(start: Start) -> None:
+    gateway, _ = await started(start)
+    async with gateway.http.get(f"{gateway.url}/rpc/eth", headers={"Upgrade": "websocket"}) as answer:
+        assert answer.status == 401
+    async with gateway.http.get(f"{gateway.url}/rpc/eth") as answer:
+        assert answer.status == 405
+
+
+async def test_unknown_subscriptions_are_refused(start: Start) -> None:
+    gateway, _ = await started(start)
+    async with gateway.http.ws_connect(address(gateway)) as socket:
+        await socket.send_json({"id": 1, "method": "eth_subscribe", "params": ["syncing"]})
+        assert (await socket.receive_json())["error"]["code"] == -32602
+        await socket.send_json({"id": 2, "method": "eth_unsubscribe", "params": ["0x1"]})
+        assert (await socket.receive_json())["result"] is False
