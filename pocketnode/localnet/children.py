@@ -64,17 +64,7 @@ class Children:
         ChildFailed
             it ended, or was not ready in time.
         """
-        child.log.parent.mkdir(parents=True, exist_ok=True)
-        with child.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *child.argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **child.env},
-                start_new_session=True,
-                preexec_fn=_die_with_parent if _LIBC else None,
-            )
+        process = await _spawn(child)
         self._running[child.name] = (child, process)
         deadline_s = time.monotonic() + timeout_s
         while not await child.ready():
@@ -106,17 +96,46 @@ class Children:
         first = done.pop()
         raise ChildFailed(waits[first].name, f"exited with {first.result()}", waits[first].log)
 
-    async def stop(self, patience_s: float = 1.3) -> None:
-        """End every child: stage by stage, politely for `patience_s` each, then by force."""
+    async def stop(self, patience_s: float = 1.3) -> list[str]:
+        """End every child: stage by stage, politely for `patience_s` each, then by force.
+
+        Returns
+        -------
+        the names of those that did not end in order: by force now, or by themselves before.
+        """
+        disorderly = [child.name for child, process in self._running.values() if process.returncode is not None]
         for stage in sorted({child.stage for child, _ in self._running.values()}, reverse=True):
-            alive = [p for child, p in self._running.values() if child.stage == stage and p.returncode is None]
-            for process in alive:
+            alive = [
+                (child.name, process)
+                for child, process in self._running.values()
+                if child.stage == stage and process.returncode is None
+            ]
+            for _, process in alive:
                 process.send_signal(signal.SIGTERM)
-            await _ended(alive, patience_s)
-            for process in alive:
-                if process.returncode is None:
-                    process.kill()
-            await _ended(alive, 0.3)
+            await _ended([process for _, process in alive], patience_s)
+            stubborn = [(name, process) for name, process in alive if process.returncode is None]
+            for name, process in stubborn:
+                process.kill()
+                disorderly.append(name)
+            await _ended([process for _, process in stubborn], 0.3)
+        return disorderly
+
+
+async def _spawn(child: Child) -> asyncio.subprocess.Process:
+    child.log.parent.mkdir(parents=True, exist_ok=True)
+    with child.log.open("ab") as log:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *child.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **child.env},
+                start_new_session=True,
+                preexec_fn=_die_with_parent if _LIBC else None,
+            )
+        except OSError as error:
+            raise ChildFailed(child.name, f"cannot be started, {child.argv[0]}: {error.strerror}", child.log) from error
 
 
 async def _ended(processes: Sequence[asyncio.subprocess.Process], timeout_s: float) -> None:

@@ -8,9 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from pocketnode.errors import PocketError
 from pocketnode.localnet import configs, market, plan, ports, processes, state
-from pocketnode.localnet.children import Children
+from pocketnode.localnet.children import Child, Children
 from pocketnode.localnet.plan import CHAIN, Options, Plan
 from pocketnode.localnet.race import first_of
 from pocketnode.localnet.state import Layout, Phase, Process, State
@@ -39,13 +38,10 @@ class Supervisor:
         state.refuse_second(self._layout)
         try:
             await first_of(stop.wait(), self._live(show))
-        except PocketError as error:
-            await self._take_down("failed", str(error))
+        except BaseException as error:
+            await self._take_down(str(error))
             raise
-        except BaseException:
-            await self._take_down("failed", "the supervisor failed")
-            raise
-        await self._take_down("stopped", "")
+        await self._take_down()
 
     async def _live(self, show: Show) -> None:
         network = await self._bring_up()
@@ -57,8 +53,10 @@ class Supervisor:
 
     async def _bring_up(self) -> Plan:
         network = self._plan()
+        base = [processes.chain(self._layout, network), processes.llm(self._layout, network)]
         self._note("starting")
-        await self._timed("chain and LLM", self._start_base(network))
+        await self._timed("chain and LLM", self._start(*base))
+        self._note("starting")
         await self._timed("market", self._open_market(network))
         await self._timed("suppliers and gateway", self._start_daemons(network))
         return network
@@ -67,7 +65,6 @@ class Supervisor:
         """Return the plan that is in the folder, or a new one if there is none that can go on."""
         last = state.read(self._layout)
         if last is not None and last.phase != "stopped":
-            # The chain's state is written when it ends in peace: daemons would remember blocks that it does not.
             self._say("the last run did not end in order: starting afresh")
             state.reset(self._layout)
         if self._options.gateway_port:
@@ -83,11 +80,10 @@ class Supervisor:
             self._layout.make()
         return plan.make(self._layout, self._options)
 
-    async def _start_base(self, network: Plan) -> None:
+    async def _start(self, *children: Child) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._children.start(processes.chain(self._layout, network)))
-            group.create_task(self._children.start(processes.llm(self._layout, network)))
-        self._note("starting")
+            for child in children:
+                group.create_task(self._children.start(child))
 
     async def _open_market(self, network: Plan) -> None:
         if not self._layout.deployment.exists():
@@ -96,10 +92,8 @@ class Supervisor:
         configs.write(self._layout, network)
 
     async def _start_daemons(self, network: Plan) -> None:
-        async with asyncio.TaskGroup() as group:
-            for name in plan.SUPPLIERS:
-                group.create_task(self._children.start(processes.supplier(self._layout, network, name)))
-        await self._children.start(processes.gateway(self._layout, network))
+        await self._start(*(processes.supplier(self._layout, network, name) for name in plan.SUPPLIERS))
+        await self._start(processes.gateway(self._layout, network))
 
     async def _timed(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         started = time.monotonic()
@@ -115,9 +109,11 @@ class Supervisor:
         running += [Process.of(name, pid) for name, pid in self._children.pids.items()]
         state.write(self._layout, State(phase, running, message))
 
-    async def _take_down(self, phase: Phase, message: str) -> None:
-        if not self._layout.root.exists():
-            return
+    async def _take_down(self, message: str = "") -> None:
+        if not self._children.pids:
+            return  # nothing was begun: what is in the folder can go on from where it was
         self._note("stopping")
-        await self._children.stop()
-        state.write(self._layout, State(phase, [], message))
+        disorderly = await self._children.stop()
+        # The chain writes its state when it ends in order; without it, daemons would remember blocks that are gone.
+        whole = self._layout.deployment.exists() and CHAIN not in disorderly
+        state.write(self._layout, State("stopped" if whole else "failed", [], message))

@@ -76,6 +76,7 @@ def test_a_detached_network_goes_on_where_it_was_and_a_dead_child_ends_it_all(tm
     again = pids(folder)
     os.kill(again["supplier-2"], signal.SIGKILL)
     wait_gone(list(again.values()), within_s=8)
+    assert json.loads((folder / "state.json").read_text())["phase"] == "stopped"  # the chain is whole: it can go on
     last = (folder / "supervisor.log").read_text().strip().splitlines()[-1]
     assert last.startswith("error: supplier-2 exited with -9")
     assert "supplier-2.log" in last

@@ -31,7 +31,7 @@ async def test_a_child_that_is_ready_runs_until_it_is_stopped(tmp_path: Path) ->
     await children.start(child("obedient", OBEDIENT, tmp_path))
     pid = children.pids["obedient"]
     assert psutil.pid_exists(pid)
-    await children.stop()
+    assert await children.stop() == []
     assert not psutil.pid_exists(pid)
 
 
@@ -41,7 +41,7 @@ async def test_a_child_that_ignores_the_signal_is_ended_within_five_seconds(tmp_
         await children.start(child(name, STUBBORN, tmp_path))
     pids = list(children.pids.values())
     started = time.monotonic()
-    await children.stop()
+    assert await children.stop() == ["one", "two", "three"]
     assert time.monotonic() - started < 5
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
@@ -67,7 +67,15 @@ async def test_watching_ends_with_the_first_child_that_dies(tmp_path: Path) -> N
     psutil.Process(children.pids["two"]).send_signal(signal.SIGKILL)
     with pytest.raises(ChildFailed, match="two exited with -9"):
         await asyncio.wait_for(watching, 5)
-    await children.stop()
+    assert await children.stop() == ["two"]
+
+
+async def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async def ready() -> bool:
+        return False
+
+    with pytest.raises(ChildFailed, match=r"absent cannot be started, /no/such/program: No such file"):
+        await Children().start(Child("absent", ["/no/such/program"], tmp_path / "absent.log", ready))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent is gone")
