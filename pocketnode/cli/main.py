@@ -29,6 +29,8 @@ GROUPS: Final[dict[str, tuple[str, str, str]]] = {
     "app": ("pocketnode.cli.app", "app", "An application's escrow and grants."),
     "bench": ("pocketnode.cli.bench", "bench", "Load an endpoint; time the protocol's steps."),
     "chain": ("pocketnode.cli.chain", "chain", "Deploy the contracts and read the chain."),
+    "completion": ("pocketnode.cli.completion", "completion", "Complete commands in your shell."),
+    "config": ("pocketnode.cli.config", "config", "Configuration files: schema, example, check."),
     "gateway": ("pocketnode.cli.gateway", "gateway", "Run a gateway, its keys and its bond."),
     "keys": ("pocketnode.cli.keys", "keys", "Create and read encrypted keys."),
     "localnet": ("pocketnode.cli.localnet", "localnet", "A whole market on this machine."),
