@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from contextlib import suppress
 
 import psutil
 
 from pocketnode.errors import ConfigError
 
 HOST = "127.0.0.1"
+OURS = (20_000, 32_000)
 
 
 def free(count: int) -> list[int]:
-    """Return `count` different ports that nobody listens on now; a server must take its own soon."""
-    held = [socket.create_server((HOST, 0)) for _ in range(count)]
+    """Return `count` different ports that nobody listens on now; a server must take its own soon.
+
+    They lie below those that the system hands out for port 0 and to clients: between now and the moment when a server
+    takes its port, no other connection gets it by chance.
+    """
+    held: dict[int, socket.socket] = {}
     try:
-        return [int(server.getsockname()[1]) for server in held]
+        while len(held) < count:
+            port = random.randint(*OURS)
+            with suppress(OSError):
+                held[port] = socket.create_server((HOST, port)) if port not in held else held[port]
+        return list(held)
     finally:
-        for server in held:
+        for server in held.values():
             server.close()
 
 
