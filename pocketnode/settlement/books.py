@@ -11,6 +11,7 @@ from pocketnode.chain.events import (
     Claimed,
     Collected,
     GatewayFaulted,
+    Priced,
     SettlementEvent,
     Stated,
     Withdrawn,
@@ -21,7 +22,7 @@ from pocketnode.chain.market import Market
 from pocketnode.chain.reader import hex_bytes
 from pocketnode.errors import NotFound
 from pocketnode.protocol.session import payable_from, pot_id, session_id
-from pocketnode.protocol.statement import Demand, divide
+from pocketnode.protocol.statement import Demand, Payout, divide
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,16 @@ class PotFacts:
     collected: Collected | None
 
     @property
+    def key(self) -> tuple[bytes, bytes, int, bytes]:
+        """The pot as the contract names it."""
+        return self.application, self.service, self.number, self.gateway
+
+    @property
+    def priced(self) -> bytes:
+        """The priced entries of its statement; empty without one."""
+        return self.stated.priced if self.stated else b""
+
+    @property
     def session(self) -> bytes:
         """The session's id (rule 1.5)."""
         return session_id(self.application, self.service, self.number)
@@ -121,65 +132,69 @@ async def pots_on_chain(market: Market, since: int | None = None) -> list[PotFac
 
 
 async def book_of(market: Market, facts: PotFacts) -> Book:
-    """Return the book of a pot.
+    """Return the book of a pot: a line for each supplier that a statement or a claim names, by rank.
+
+    Nothing in it needs the session's seed, which is not known for ever.
 
     Raises
     ------
     Unavailable
-        no node answers, or the seed of the session is no longer known.
+        no node answers.
     """
-    session = await market.session(facts.application, facts.service, facts.number)
-    params = await market.params(facts.number)
-    reference = (
-        (facts.application, facts.service, facts.number, facts.gateway),
-        facts.stated.priced if facts.stated else b"",
-    )
-    pays, fee = await market.reader.call("Settlement", "payOf", reference)
+    pays, fee = await market.reader.call("Settlement", "payOf", (facts.key, facts.priced))
     (pot,) = await market.reader.call("Settlement", "potOf", facts.id)
-    debit = pot[1]
+    _, debit, *_ = pot
     entries = {entry.rank: entry for entry in facts.stated.entries} if facts.stated else {}
     claims = {claim.rank: claim for claim in facts.claims}
-    compensation = {fault.registration: 0 for fault in facts.faults}
-    for fault in facts.faults:
-        compensation[fault.registration] += fault.amount
-    withdrawn = {w.rank: w.amount for w in facts.withdrawals}
-    lines: list[BookLine] = []
-    demands: list[Demand] = []
-    for rank, supplier in enumerate(session.suppliers):
-        entry, claim = entries.get(rank), claims.get(rank)
-        stated, claimed = entry.amount if entry else 0, claim.amount if claim else 0
-        demands.append(Demand(stated, entry.quality if entry else 0, max(0, claimed - stated)))
-        lines.append(
-            BookLine(
-                rank,
-                supplier.registration,
-                supplier.operator,
-                max(entry.units if entry else 0, claim.units if claim else 0),
-                entry.quality if entry else 0,
-                stated,
-                claimed,
-                pays[rank],
-                compensation.get(supplier.registration, 0),
-                withdrawn.get(rank),
-            )
-        )
-    ours = divide(demands, debit, len(session.suppliers), params)
-    agrees = ours.pay == tuple(pays) and ours.fee == fee and ours.debit == debit
+    ranks = sorted({*entries, *claims})
+    lines = tuple([await _line(market, facts, rank, entries.get(rank), claims.get(rank), pays[rank]) for rank in ranks])
+    params = await market.params(facts.number)
+    ours = divide([_demand(line) for line in lines], debit, len(pays), params)
     collected = facts.collected.owner_amount + facts.collected.treasury_amount if facts.collected else None
     return Book(
-        facts.id,
-        facts.application,
-        facts.service,
-        facts.number,
-        facts.gateway,
-        market.head >= payable_from(facts.number, params),
-        facts.stated is not None,
-        debit,
-        fee,
-        collected,
-        tuple(lines),
-        agrees,
+        pot=facts.id,
+        application=facts.application,
+        service=facts.service,
+        number=facts.number,
+        gateway=facts.gateway,
+        final=market.head >= payable_from(facts.number, params),
+        stated=facts.stated is not None,
+        debit=debit,
+        fee=fee,
+        collected=collected,
+        lines=lines,
+        agrees=ours == Payout(tuple(line.pay for line in lines), fee, debit),
     )
+
+
+async def _line(
+    market: Market, facts: PotFacts, rank: int, entry: Priced | None, claim: Claimed | None, pay: int
+) -> BookLine:
+    index = entry.index if entry else await _claimed_index(market, facts, rank)
+    (supplier,) = await market.reader.call("Registry", "supplierAt", facts.service, facts.number, index)
+    _, registration, operator, *_ = supplier
+    return BookLine(
+        rank=rank,
+        registration=registration,
+        operator=operator,
+        units=max(entry.units if entry else 0, claim.units if claim else 0),
+        quality=entry.quality if entry else 0,
+        stated=entry.amount if entry else 0,
+        claimed=claim.amount if claim else 0,
+        pay=pay,
+        compensation=sum(fault.amount for fault in facts.faults if fault.registration == registration),
+        withdrawn=next((w.amount for w in facts.withdrawals if w.rank == rank), None),
+    )
+
+
+async def _claimed_index(market: Market, facts: PotFacts, rank: int) -> int:
+    (claim,) = await market.reader.call("Settlement", "claimOf", facts.id, rank)
+    _, _, index, _ = claim
+    return int(index)
+
+
+def _demand(line: BookLine) -> Demand:
+    return Demand(line.stated, line.quality, max(0, line.claimed - line.stated))
 
 
 async def books(market: Market, since: int | None = None) -> list[Book]:

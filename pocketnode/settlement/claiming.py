@@ -9,14 +9,14 @@ import structlog
 
 from pocketnode.chain.contracts import contract
 from pocketnode.chain.errors import Expired, TransactionFailed
-from pocketnode.chain.events import Claimed, Priced, Stated
+from pocketnode.chain.events import Priced, Stated
 from pocketnode.chain.follower import Follower
 from pocketnode.chain.heads import Block
 from pocketnode.chain.market import Market
 from pocketnode.chain.sender import Sender
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import Corrupt, PocketError
-from pocketnode.protocol.session import end_of, payable_from
+from pocketnode.protocol.session import end_of, payable_from, session_id
 from pocketnode.protocol.statement import amount_down
 from pocketnode.protocol.types import Params, SessionSupplier
 from pocketnode.settlement.proof import proof_of
@@ -50,6 +50,8 @@ class Claiming:
         self._market, self._follower, self._sender, self._operator = market, follower, sender, operator
         self._receipts, self._pots, self._least = receipts, pots, least
         self._busy: set[bytes] = set()
+        self._foreign: set[bytes] = set()  # pots whose statements do not name us; as many as events are kept
+        self._services: dict[bytes, bool] = {}  # whether this operator was ever registered in a service
 
     async def run(self) -> None:
         """Compare what is due whenever the chain has moved, until cancelled."""
@@ -65,14 +67,39 @@ class Claiming:
                         group.create_task(self._try(pot))
 
     async def note_pots(self) -> None:
-        """Note every pot that receipts are kept for."""
+        """Note every pot that receipts are kept for, or that a statement names this supplier in.
+
+        The second finds what is owed where the store was lost: a statement pays without receipts.
+        """
         known = {pot.id for pot in await asyncio.to_thread(self._pots.all)}
         for key in await asyncio.to_thread(self._receipts.pots):
             if key.supplier == self._operator and key.pot not in known:
-                params = await self._market.params(key.number)
-                until = end_of(key.number, params) + params.statement_window
-                pot = Pot(key.application, key.service, key.number, key.session, key.gateway, until=until)
-                await asyncio.to_thread(self._pots.open, pot)
+                await self._open(key.application, key.service, key.number, key.gateway)
+        for event in await self._follower.events(Stated):
+            if event.pot not in known and event.pot not in self._foreign and not await self._adopt(event):
+                self._foreign.add(event.pot)
+
+    async def _adopt(self, event: Stated) -> bool:
+        """Note the pot of a statement if that names this supplier; return whether it does."""
+        if not await self._offers(event.service):
+            return False
+        session = await self._market.session(event.application, event.service, event.session)
+        me = session.supplier(self._operator)
+        if me is None or all(entry.index != me.index for entry in event.entries):
+            return False
+        await self._open(event.application, event.service, event.session, event.gateway)
+        return True
+
+    async def _offers(self, service: bytes) -> bool:
+        if service not in self._services:
+            self._services[service] = await self._market.registration_by(service, self._operator) is not None
+        return self._services[service]
+
+    async def _open(self, application: bytes, service: bytes, number: int, gateway: bytes) -> None:
+        params = await self._market.params(number)
+        until = end_of(number, params) + params.statement_window
+        pot = Pot(application, service, number, session_id(application, service, number), gateway, until=until)
+        await asyncio.to_thread(self._pots.open, pot)
 
     async def doubt(self) -> None:
         """Open pots again whose statement a reorg took back: while the claim window is open, they can be claimed."""
@@ -107,7 +134,8 @@ class Claiming:
         kept = await asyncio.to_thread(self._receipts.lanes, pot.session, pot.gateway, self._operator)
         proof = proof_of(kept, self._market.deployment.domain)
         earned, stated = amount_down(proof.units, me.price), own.amount if own else 0
-        await asyncio.to_thread(self._pots.change, pot.id, earned=earned, stated=stated)
+        place = {"registration": me.registration, "rank": session.suppliers.index(me)}
+        await asyncio.to_thread(lambda: self._pots.change(pot.id, earned=earned, stated=stated, **place))
         if earned - stated < max(1, self._least):
             return await self._settle_for(pot, stated, params)
         log.info("claiming", pot=pot.id.hex(), session=pot.number, earned=earned, stated=stated)
@@ -174,9 +202,3 @@ class Claiming:
 def key_of(pot: Pot, supplier: bytes) -> PotKey:
     """Return what a pot's receipts are kept under."""
     return PotKey(pot.application, pot.service, pot.number, pot.session, pot.gateway, supplier)
-
-
-async def claimed_by(follower: Follower, pot: bytes, registration: int) -> Claimed | None:
-    """Return the newest claim of a registration on a pot."""
-    found = [claim for claim in await follower.events(Claimed, pot) if claim.registration == registration]
-    return found[-1] if found else None

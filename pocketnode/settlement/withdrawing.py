@@ -20,7 +20,6 @@ from pocketnode.chain.sender import Sender
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import Corrupt, PocketError
 from pocketnode.protocol.session import payable_from
-from pocketnode.protocol.types import Session
 from pocketnode.settlement.claiming import key_of
 from pocketnode.store.journal import Intent
 from pocketnode.store.pots import Pot, PotStage, PotStore
@@ -51,8 +50,6 @@ class _Ready:
     """One pot that a registration can be paid from."""
 
     pot: Pot
-    registration: int
-    rank: int
     priced: bytes
 
     @property
@@ -61,7 +58,7 @@ class _Ready:
 
     @property
     def reference(self) -> tuple[Any, ...]:
-        return _key(self.pot), self.rank, self.priced
+        return _key(self.pot), self.pot.rank, self.priced
 
 
 class Withdrawing:
@@ -100,7 +97,7 @@ class Withdrawing:
         for pot in await asyncio.to_thread(self._pots.all, (PotStage.STATED, PotStage.CLAIMED, PotStage.PAYABLE)):
             ready = await self._ready(pot)
             if ready is not None:
-                by_registration[ready.registration].append(ready)
+                by_registration[ready.pot.registration].append(ready)
         for registration, ready_pots in by_registration.items():
             for batch in _batches(ready_pots):
                 if self._is_worth(batch):
@@ -113,11 +110,7 @@ class Withdrawing:
             return None
         if pot.stage is not PotStage.PAYABLE:
             await asyncio.to_thread(self._pots.change, pot.id, stage=PotStage.PAYABLE, until=0)
-        session = await self._market.session(pot.application, pot.service, pot.number)
-        me = session.supplier(self._operator)
-        if me is None:
-            raise Corrupt(f"session {pot.number} listed this supplier when it was stated, and no longer does")
-        return _Ready(pot, me.registration, _rank(session, self._operator), await priced_of(self._follower, pot.id))
+        return _Ready(pot, await priced_of(self._follower, pot.id))
 
     def _is_worth(self, batch: Sequence[_Ready]) -> bool:
         windows = self._market.deployment.windows
@@ -142,9 +135,7 @@ class Withdrawing:
         """Note pots that the chain says are paid; return how many."""
         noted = 0
         for pot in await asyncio.to_thread(self._pots.all, [PotStage.PAYABLE]):
-            session = await self._market.session(pot.application, pot.service, pot.number)
-            rank = _rank(session, self._operator)
-            found = [w for w in await self._follower.events(Withdrawn, pot.id) if w.rank == rank]
+            found = [w for w in await self._follower.events(Withdrawn, pot.id) if w.rank == pot.rank]
             if found:
                 amount, until = found[-1].amount, found[-1].block + DROP_AFTER_BLOCKS
                 await asyncio.to_thread(self._pots.change, pot.id, stage=PotStage.PAID, paid=amount, until=until)
@@ -214,7 +205,3 @@ def _batches(ready: Sequence[_Ready]) -> Iterable[Sequence[_Ready]]:
 
 def _key(pot: Pot) -> tuple[bytes, bytes, int, bytes]:
     return pot.application, pot.service, pot.number, pot.gateway
-
-
-def _rank(session: Session, operator: bytes) -> int:
-    return next((rank for rank, s in enumerate(session.suppliers) if s.operator == operator), -1)

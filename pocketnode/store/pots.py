@@ -46,6 +46,8 @@ pots = Table(
     Column("claimed", Uint(12), nullable=False),
     Column("paid", Uint(12), nullable=False),
     Column("note", String(500), nullable=False),
+    Column("registration", BigInteger, nullable=False, server_default="0"),
+    Column("rank", BigInteger, nullable=False, server_default="0"),
     Index("ix_pots_party_stage", "party", "stage"),
 )
 
@@ -60,6 +62,7 @@ class Pot:
     earned : what own receipts (supplier) or records (gateway) are worth.
     stated, claimed, paid : what is on chain, for this party.
     note : for people.
+    registration, rank : the supplier's, once it compared; 0 for a gateway and before.
     """
 
     application: bytes
@@ -74,6 +77,8 @@ class Pot:
     claimed: int = 0
     paid: int = 0
     note: str = ""
+    registration: int = 0
+    rank: int = 0
 
     @property
     def id(self) -> bytes:
