@@ -17,7 +17,7 @@ from pocketnode.errors import RemoteError
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.metering import TokenRates, token_units
 from pocketnode.protocol.payload import AnswerHead, decode_request, encode_answer
-from pocketnode.services.spec import ServiceSpec, Tokens
+from pocketnode.services.spec import ServiceSpec
 
 ROUTES: Final = frozenset(
     {
@@ -34,23 +34,22 @@ _LEAST_UNITS: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request as the engine gets it: `body` asks for the usage and names a most, where the user did not."""
+    """A request as the engine gets it."""
 
     body: bytes
     stream: bool
-    output_tokens_most: int = 0
 
 
-def prepare(path: str, body: bytes, tokens: Tokens) -> Prepared:
+def prepare(path: str, body: bytes, output_tokens_held: int) -> Prepared:
     """Return the request to send.
 
-    The user's bytes stay as they are; what is missing is put in front of the first field. An answer may not
-    outgrow what is held for it, so a request without a most gets the service's default.
+    The user's bytes stay as they are but for two things. A stream is asked to tell its usage. A plain answer, whose
+    hold cannot be raised (rule 3.2), is bounded by the output tokens that are held for it; a stream waits instead.
 
     Raises
     ------
     RelayFailed
-        `bad-request`: not a JSON object.
+        `bad-request`: not a JSON object, or a count that is none. `out-of-budget`: not one token is held.
     """
     try:
         asked = orjson.loads(body)
@@ -60,31 +59,42 @@ def prepare(path: str, body: bytes, tokens: Tokens) -> Prepared:
         raise bad_request("not a JSON object")
     if path not in _GENERATES:
         return Prepared(body, stream=False)
-    added: dict[str, Any] = {}
-    if all(asked.get(name) is None for name in _MOST_FIELDS):
-        added["max_tokens"] = tokens.output_tokens_default
-    stream = asked.get("stream") is True
-    if stream:
-        told = asked.get("stream_options")
-        told = told if isinstance(told, dict) else {}
-        if told.get("include_usage") is not True:
-            added["stream_options"] = {**told, "include_usage": True}
-    return Prepared(_with_fields(body, asked, added), stream, _most_of({**asked, **added}))
+    if asked.get("stream") is True:
+        return Prepared(_with_fields(body, asked, _with_usage(asked)), stream=True)
+    return Prepared(_with_fields(body, asked, _bounded(asked, output_tokens_held)), stream=False)
 
 
-def _most_of(asked: dict[str, Any]) -> int:
-    """Return the most output tokens that a request allows."""
-    told = [asked[name] for name in _MOST_FIELDS if asked.get(name) is not None]
-    if not all(isinstance(most, int) and most >= 0 for most in told):
-        raise bad_request(f"{' and '.join(_MOST_FIELDS)} are whole numbers")
-    most: int = max(told)
-    return most
+def _with_usage(asked: dict[str, Any]) -> dict[str, Any]:
+    told = asked.get("stream_options")
+    told = told if isinstance(told, dict) else {}
+    return {} if told.get("include_usage") is True else {"stream_options": {**told, "include_usage": True}}
+
+
+def _bounded(asked: dict[str, Any], output_tokens_held: int) -> dict[str, Any]:
+    """Return the fields that keep each of the choices within its share of what is held."""
+    prompts = asked.get("prompt")
+    several = len(prompts) if isinstance(prompts, list) and all(isinstance(p, str) for p in prompts) else 1
+    share = output_tokens_held // max(1, (_count(asked, "n") or 1) * several)
+    if share < 1:
+        raise RelayFailed(FaultClass.OUT_OF_BUDGET, f"{output_tokens_held} output tokens are held")
+    named = {name: most for name in _MOST_FIELDS if (most := _count(asked, name)) is not None}
+    if not named:
+        return {_MOST_FIELDS[0]: share}
+    return {name: share for name, most in named.items() if most > share}
+
+
+def _count(asked: dict[str, Any], name: str) -> int | None:
+    value = asked.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise bad_request(f"{name} must be a whole number of at least 1")
+    return value
 
 
 def _with_fields(body: bytes, asked: dict[str, Any], added: dict[str, Any]) -> bytes:
+    """Return the body with fields put in front, or written anew where it names one: the later of equal names wins."""
     if not added:
         return body
-    if not asked or any(name in asked for name in added):  # the later of two equal names would win
+    if not asked or any(name in asked for name in added):
         return orjson.dumps({**asked, **added})
     return orjson.dumps(added)[:-1] + b"," + body.lstrip()[1:]
 
@@ -96,7 +106,6 @@ class OpenAiBackend:
         if spec.tokens is None:
             raise ValueError(f"service {spec.id} has no token rates")
         self._caller = caller
-        self._tokens = spec.tokens
         self._rates = TokenRates(spec.tokens.units_per_prompt_token, spec.tokens.units_per_output_token)
         self._model = spec.models[0] if spec.models else ""
         self._engine: Engine | None = None
@@ -114,13 +123,11 @@ class OpenAiBackend:
         if head not in ROUTES:
             raise bad_request(f"{head[0]} {head[1]} is not served")
         method, path = head
-        prepared = prepare(path, exchange.body, self._tokens) if method == "POST" else Prepared(b"", stream=False)
+        if method != "POST":
+            return await self._plain(method, path, b"", exchange)
+        prepared = prepare(path, exchange.body, exchange.hold // self._rates.output)
         if prepared.stream:
             return await self._stream(path, prepared.body, exchange)
-        if prepared.output_tokens_most * self._rates.output > exchange.hold:
-            raise RelayFailed(
-                FaultClass.OUT_OF_BUDGET, f"{prepared.output_tokens_most} output tokens on {exchange.hold} units held"
-            )
         return await self._plain(method, path, prepared.body, exchange)
 
     async def check(self) -> None:

@@ -11,6 +11,7 @@ import structlog
 from cachetools import TTLCache
 
 from pocketnode.backends.pool import Pool
+from pocketnode.backends.ports import Answered
 from pocketnode.backends.websocket import subscribes
 from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.protocol.fault import FaultClass, RelayFailed
@@ -117,9 +118,19 @@ class SupplierAnswerer:
         if offer is None:
             raise RelayFailed(FaultClass.NOT_IN_SESSION, "this service is no longer served here")
         with self._metrics.relay(offer.spec.id) as watch:
-            answered = await offer.pool_for(relay.body).answer(relay)
+            answered = await self._ask(offer, relay)
             watch.units, watch.price = answered.units, self._price_of(relay.opening)
         return Served(answered.units, answered.backend)
+
+    async def _ask(self, offer: Offer, relay: Relay) -> Answered:
+        """Answer through the pool. A bug of ours ends one relay, as our fault, and not the lane that waits for it."""
+        try:
+            return await offer.pool_for(relay.body).answer(relay)
+        except RelayFailed:
+            raise
+        except Exception as error:
+            _log.exception("relay failed for a reason of our own", service=offer.spec.id)
+            raise RelayFailed(FaultClass.BACKEND, f"internal: {type(error).__name__}") from error
 
     def _price_of(self, opening: Opening) -> int:
         account = self._accounts.get((opening.session, opening.gateway))

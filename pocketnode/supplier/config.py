@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pocketnode.backends.http import Timeouts
 from pocketnode.backends.pool import Queue
 from pocketnode.errors import ConfigError
+from pocketnode.supplier.locating import line_of, place_of
 
 _PATHS = ("deployment", "keystore", "password_file")
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
@@ -249,38 +250,10 @@ def load(path: Path) -> SupplierConfig:
     try:
         config = SupplierConfig.model_validate(raw)
     except ValidationError as error:
-        faults = [f"{path}:{line_of(text, e['loc'])}: {_place(e['loc'])}: {e['msg']}" for e in error.errors()]
+        faults = [f"{path}:{line_of(text, e['loc'])}: {place_of(e['loc'])}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join(faults)) from error
     placed: SupplierConfig = _placed(config, path.absolute().parent)
     return placed
-
-
-def line_of(text: str, place: tuple[int | str, ...]) -> int:
-    """Return the line, from 1, on which a place of a YAML text stands; of what holds it, where it is missing.
-
-    >>> line_of("a: 1\\nb:\\n  - c: 2\\n", ("b", 0, "c"))
-    3
-    """
-    node = yaml.compose(text)
-    line = 1
-    for key in place:
-        found = _child(node, key)
-        if found is None:
-            break
-        line, node = found
-    return line
-
-
-def _child(node: yaml.Node | None, key: int | str) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.MappingNode):
-        return next(((k.start_mark.line + 1, v) for k, v in node.value if k.value == str(key)), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-        return node.value[key].start_mark.line + 1, node.value[key]
-    return None
-
-
-def _place(place: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, place)) or "file"
 
 
 def host_port(listen: str) -> tuple[str, int]:

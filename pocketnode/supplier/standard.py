@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from pocketnode.wire.pb.relay_pb2 import DESCRIPTOR
-
-LANES: Final = DESCRIPTOR.services_by_name["Relay"].full_name
+from pocketnode.transport.grpc_options import SERVICE
 
 
 class StandardServices:
@@ -20,7 +16,7 @@ class StandardServices:
         self._health = health.aio.HealthServicer()
         self._told: bool | None = None
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (LANES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
 
     async def tell(self, ready: bool) -> None:
@@ -29,5 +25,5 @@ class StandardServices:
             return
         self._told = ready
         told = health_pb2.HealthCheckResponse
-        for service in ("", LANES):
+        for service in ("", SERVICE):
             await self._health.set(service, told.SERVING if ready else told.NOT_SERVING)

@@ -12,14 +12,12 @@ import pytest
 from pocketnode.backends.failure import BackendFailed
 from pocketnode.backends.openai import OpenAiBackend, prepare
 from pocketnode.protocol.fault import FaultClass, RelayFailed
-from pocketnode.protocol.metering import TokenRates
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.services.spec import builtin
 from tests.backends.conftest import CHAT, CallerTo, FakeExchange, RawServer, http_answer
 from tests.backends.engines import MODEL
 
 SPEC = builtin("smollm2")
-RATES = TokenRates(1, 4)
 
 
 def chat(**fields: object) -> bytes:
@@ -118,36 +116,50 @@ async def test_an_engines_own_routes_are_not_for_gateways(real: OpenAiBackend) -
         assert refused.value.fault.kind is FaultClass.BAD_REQUEST
 
 
-async def test_a_plain_answer_may_not_cost_more_than_is_held(real: OpenAiBackend) -> None:
+async def test_a_plain_answer_ends_where_its_hold_does(real: OpenAiBackend) -> None:
+    exchange = FakeExchange(CHAT, chat(max_tokens=1_000_000), hold=40)
+    await real.answer(exchange)
+    assert orjson.loads(exchange.sent)["usage"]["completion_tokens"] <= 10
     with pytest.raises(RelayFailed) as refused:
-        await real.answer(FakeExchange(CHAT, chat(max_tokens=100), hold=399))
+        await real.answer(FakeExchange(CHAT, chat(max_tokens=100), hold=3))
     assert refused.value.fault.kind is FaultClass.OUT_OF_BUDGET
 
 
+CHATS = "/v1/chat/completions"
+
+
 def test_the_users_bytes_stay_as_they_are() -> None:
-    tokens = SPEC.tokens
-    assert tokens is not None
     body = b' {"model" : "m", "max_tokens":5, "x_unknown": 1.50}'
-    assert prepare("/v1/chat/completions", body, tokens).body == body
-    streamed = prepare("/v1/chat/completions", b'{"model":"m","stream":true,"max_tokens":5, "x": 1.50}', tokens)
-    assert (
-        streamed.body
-        == b'{"stream_options":{"include_usage":true},"model":"m","stream":true,"max_tokens":5, "x": 1.50}'
-    )
-    assert orjson.loads(prepare("/v1/completions", b"{}", tokens).body) == {"max_tokens": 512}
-    told = prepare("/v1/completions", b'{"stream":true,"stream_options":{"a":1},"max_tokens":null}', tokens)
-    assert orjson.loads(told.body) == {
-        "stream": True,
-        "stream_options": {"a": 1, "include_usage": True},
-        "max_tokens": 512,
+    assert prepare(CHATS, body, 100).body == body
+    streamed = b'{"stream":true, "stream_options":{"include_usage":true}, "x": 1.50}'
+    assert prepare(CHATS, streamed, 100).body == streamed
+    assert prepare("/v1/embeddings", b'{"input":"x" }', 0).body == b'{"input":"x" }'
+
+
+def test_a_stream_is_asked_for_its_usage() -> None:
+    streamed = prepare(CHATS, b'{"stream":true, "x": 1.50}', 100)
+    assert streamed.body == b'{"stream_options":{"include_usage":true},"stream":true, "x": 1.50}'
+    told = prepare("/v1/completions", b'{"stream":true,"stream_options":{"a":1}}', 100)
+    assert orjson.loads(told.body) == {"stream": True, "stream_options": {"a": 1, "include_usage": True}}
+
+
+def test_a_plain_answer_is_bounded_by_what_is_held() -> None:
+    assert prepare(CHATS, b"{}", 100).body == b'{"max_tokens":100}'
+    assert prepare(CHATS, b'{"x": 1.50}', 100).body == b'{"max_tokens":100,"x": 1.50}'
+    assert orjson.loads(prepare(CHATS, b'{"max_tokens":101}', 100).body) == {"max_tokens": 100}
+    assert orjson.loads(prepare(CHATS, b'{"max_completion_tokens":30,"n":4}', 100).body) == {
+        "max_completion_tokens": 25,
+        "n": 4,
     }
+    assert orjson.loads(prepare(CHATS, b'{"max_tokens":null}', 100).body) == {"max_tokens": 100}
+    many = prepare("/v1/completions", b'{"prompt":["a","b"],"n":5}', 100)
+    assert orjson.loads(many.body)["max_tokens"] == 10
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"max_tokens":"many"}', b'{"max_tokens":-1}'])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"max_tokens":"many"}', b'{"max_tokens":-1}', b'{"n":0}'])
 def test_what_is_no_request_is_the_clients_fault(body: bytes) -> None:
-    assert SPEC.tokens is not None
     with pytest.raises(RelayFailed) as refused:
-        prepare("/v1/chat/completions", body, SPEC.tokens)
+        prepare(CHATS, body, 100)
     assert refused.value.fault.kind is FaultClass.BAD_REQUEST
 
 
