@@ -6,14 +6,17 @@ from typing import Any
 
 import click
 
+from pocketnode.chain.actor import Actor
+from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
-from pocketnode.cli.acting import ADDRESS, SERVICE, At, at_chain
+from pocketnode.cli.acting import ADDRESS, SERVICE, At, By, at_chain, by_key
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import BadInput, NotFound
 from pocketnode.protocol.session import service_name
 from pocketnode.protocol.types import Session
 from pocketnode.settlement.books import Book, book_of, pots_on_chain
+from pocketnode.settlement.withdrawing import POTS_MOST
 
 
 @click.group()
@@ -71,6 +74,35 @@ def list_command(since: int | None, at: At, as_json: bool) -> None:
         return [facts_of(await book_of(market, facts)) for facts in await pots_on_chain(market, since)]
 
     print_rows(at.look(read), as_json, title="pots")
+
+
+@session.command()
+@by_key
+@json_option
+def collect(by: By, as_json: bool) -> None:
+    """Pay out the fees of all final pots, to the services' owners and the treasury. Anyone may.
+
+    \b
+    Example:
+      pocketnode session collect --rpc http://127.0.0.1:8545 --keystore anyone.json
+    """
+
+    async def work(actor: Actor) -> dict[str, Any]:
+        heads = Heads(actor.reader.rpc)
+        await heads.refresh()
+        return await collect_all(actor, Market(actor.reader, heads))
+
+    print_facts(by.act(work), as_json)
+
+
+async def collect_all(actor: Actor, market: Market) -> dict[str, Any]:
+    """Collect from every pot that is final and not collected; return how many and how much."""
+    open_pots = {facts.id: facts for facts in await pots_on_chain(market) if facts.collected is None}
+    final = [book for book in [await book_of(market, facts) for facts in open_pots.values()] if book.final]
+    for at in range(0, len(final), POTS_MOST):
+        references = [(open_pots[book.pot].key, open_pots[book.pot].priced) for book in final[at : at + POTS_MOST]]
+        await actor.do("Settlement", "collect", references)
+    return {"pots": len(final), "collected": sum(book.fee for book in final)}
 
 
 @session.command()

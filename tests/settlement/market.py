@@ -27,6 +27,7 @@ from pocketnode.protocol.record import RelayRecord
 from pocketnode.protocol.types import Receipt, Response, Session, SignedReceipt, SignedResponse
 from pocketnode.services.spec import builtin_bytes
 from pocketnode.settlement.claiming import Claiming
+from pocketnode.settlement.pruning import Keep, Pruning
 from pocketnode.settlement.records import SessionRecords
 from pocketnode.settlement.stating import Stating
 from pocketnode.settlement.withdrawing import Collecting, Withdrawing
@@ -102,6 +103,8 @@ class Party:
     pots: PotStore
     receipts: ReceiptStore
     records: RecordLog
+    events: EventStore
+    journal: Journal
 
     @property
     def session_records(self) -> SessionRecords:
@@ -121,6 +124,10 @@ class Party:
     def collecting(self) -> Collecting:
         return Collecting(self.market, self.follower, self.sender, self.pots)
 
+    def pruning(self) -> Pruning:
+        stores = self.pots, self.events, self.journal, self.receipts, self.records
+        return Pruning(self.market, self.key.address, *stores, keep=Keep(sessions=2))
+
     async def session(self, stage: Stage) -> Session:
         return await self.market.session(APPLICATION.address, stage.service, self.market.number_now())
 
@@ -133,14 +140,15 @@ async def party(stage: Stage, key: Key, folder: Path, confirmations: int = 0) ->
     await heads.refresh()
     reader = Reader(stage.rpc, stage.deployment)
     market = Market(reader, heads, confirmations=1)
-    follower = Follower(reader, heads, EventStore(engine), confirmations)
+    events = EventStore(engine)
+    follower = Follower(reader, heads, events, confirmations)
     journal = Journal(engine, key.address)
     sender = Sender(stage.rpc, heads, key, journal, stage.deployment.chain_id, confirmations)
     pots, records = PotStore(engine, key.address), RecordLog(folder / "records")
     async with asyncio.TaskGroup() as group:
         jobs = [group.create_task(job()) for job in (heads.run, follower.run, sender.run, records.run)]
         try:
-            yield Party(key, market, follower, sender, pots, ReceiptStore(engine), records)
+            yield Party(key, market, follower, sender, pots, ReceiptStore(engine), records, events, journal)
         finally:
             for job in jobs:
                 job.cancel()

@@ -136,3 +136,87 @@ async def test_a_short_statement_is_claimed_on_top(rpc: Rpc, tmp_path: Path) -> 
         assert (line.stated, line.claimed) == (20_000, 45_000)
         assert line.compensation == 25_000  # rule 5.15: the bond pays what the statement hid once more
         assert line.withdrawn == line.pay + 25_000
+
+
+async def test_a_supplier_that_lost_its_store_is_paid_what_was_stated(rpc: Rpc, tmp_path: Path) -> None:
+    stage = await set_up(rpc)
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        for key in suppliers[0].receipts.pots():
+            suppliers[0].receipts.drop(key)
+        await go_to(stage, session.end + 2, gateway)
+        (pot,) = gateway.pots.all()
+        await gateway.stating().state(pot)
+        book = await pay(stage, session, gateway, suppliers)
+        line = next(line for line in book.lines if line.operator == GOOD.address)
+        assert line.withdrawn == line.pay > 0
+        assert suppliers[2].pots.all() == []  # the statement does not name it
+
+
+async def test_a_session_that_costs_more_than_its_cap_is_divided(rpc: Rpc, tmp_path: Path) -> None:
+    stage = await set_up(rpc, cap=30_000)
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)  # 20,000 each
+        await go_to(stage, session.end + 2, gateway)
+        (pot,) = gateway.pots.all()
+        assert await gateway.stating().state(pot) is PotStage.STATED
+        book = await pay(stage, session, gateway, suppliers)
+        assert book.balances
+        assert book.debit == 30_000
+        assert [line.pay for line in book.lines] == [15_000 * 98 // 100] * 2
+
+
+async def test_a_missed_statement_window_is_said_and_claimed(rpc: Rpc, tmp_path: Path) -> None:
+    stage = await set_up(rpc)
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        await go_to(stage, await end_of_statements(stage, session), gateway)
+        (pot,) = gateway.pots.all()
+        assert await gateway.stating().state(pot) is PotStage.MISSED
+        assert (await pay(stage, session, gateway, suppliers)).debit == 40_000
+
+
+async def test_the_jobs_do_it_all_by_themselves(rpc: Rpc, tmp_path: Path) -> None:
+    stage = await set_up(rpc)
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        jobs = [gateway.stating().run, gateway.collecting().run]
+        jobs += [job for s in suppliers for job in (s.claiming().run, s.withdrawing().run)]
+        tasks = [group.create_task(job()) for job in jobs]
+        await mine_to(rpc, session.end)
+        async with asyncio.timeout(40):
+            while (gateway.pots.all()[0].stage, suppliers[0].pots.all()[:1] and suppliers[0].pots.all()[0].stage) != (
+                PotStage.PAID,
+                PotStage.PAID,
+            ):
+                await rpc.ask("anvil_mine", "0x1")
+                await asyncio.sleep(0.4)
+        for task in tasks:
+            task.cancel()
+        await gateway.market.heads.refresh()
+        (book,) = await books(gateway.market)
+        assert book.balances
+        assert book.collected == book.fee > 0
+
+
+async def test_what_is_settled_is_forgotten_and_what_waits_is_kept(rpc: Rpc, tmp_path: Path) -> None:
+    stage = await set_up(rpc)
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        (pot,) = gateway.pots.all()
+        assert gateway.pruning().prune(session.number + 10) == 0
+        assert gateway.records.pots() == [pot.id]
+        await go_to(stage, session.end + 2, gateway)
+        await gateway.stating().state(pot)
+        await pay(stage, session, gateway, suppliers)
+        await gateway.collecting().collect()
+        assert suppliers[0].pruning().prune(session.number + 10) == 1
+        assert (suppliers[0].pots.all(), suppliers[0].receipts.pots()) == ([], [])
+        assert gateway.pruning().prune(session.number + 10) == 1
+        assert gateway.records.pots() == []
