@@ -81,8 +81,7 @@ async def pay(stage: Stage, session: Session, gateway: Party, suppliers: list[Pa
     return book
 
 
-async def test_quality_is_paid_for_and_the_books_balance(rpc: Rpc, tmp_path: Path) -> None:
-    stage = await set_up(rpc)
+async def test_quality_is_paid_for_and_the_books_balance(stage: Stage, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway, suppliers = await open_all(stage, tmp_path, stack)
         session = await serve(stage, gateway, suppliers)
@@ -104,8 +103,7 @@ async def test_quality_is_paid_for_and_the_books_balance(rpc: Rpc, tmp_path: Pat
             assert await token_balance(gateway.market.reader, payout_of(key)) == line.pay == line.withdrawn
 
 
-async def test_a_supplier_whose_statement_is_withheld_loses_nothing(rpc: Rpc, tmp_path: Path) -> None:
-    stage = await set_up(rpc)
+async def test_a_supplier_whose_statement_is_withheld_loses_nothing(stage: Stage, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway, suppliers = await open_all(stage, tmp_path, stack)
         session = await serve(stage, gateway, suppliers)
@@ -121,8 +119,7 @@ async def test_a_supplier_whose_statement_is_withheld_loses_nothing(rpc: Rpc, tm
         assert line.pay == line.withdrawn == line.claimed * 98 // 100
 
 
-async def test_a_short_statement_is_claimed_on_top(rpc: Rpc, tmp_path: Path) -> None:
-    stage = await set_up(rpc, bond=1_000_000)
+async def test_a_short_statement_is_claimed_on_top(stage: Stage, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway, suppliers = await open_all(stage, tmp_path, stack)
         session = await serve(stage, gateway, suppliers)
@@ -138,8 +135,7 @@ async def test_a_short_statement_is_claimed_on_top(rpc: Rpc, tmp_path: Path) -> 
         assert line.withdrawn == line.pay + 25_000
 
 
-async def test_a_supplier_that_lost_its_store_is_paid_what_was_stated(rpc: Rpc, tmp_path: Path) -> None:
-    stage = await set_up(rpc)
+async def test_a_supplier_that_lost_its_store_is_paid_what_was_stated(stage: Stage, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway, suppliers = await open_all(stage, tmp_path, stack)
         session = await serve(stage, gateway, suppliers)
@@ -168,8 +164,7 @@ async def test_a_session_that_costs_more_than_its_cap_is_divided(rpc: Rpc, tmp_p
         assert [line.pay for line in book.lines] == [15_000 * 98 // 100] * 2
 
 
-async def test_a_missed_statement_window_is_said_and_claimed(rpc: Rpc, tmp_path: Path) -> None:
-    stage = await set_up(rpc)
+async def test_a_missed_statement_window_is_said_and_claimed(stage: Stage, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway, suppliers = await open_all(stage, tmp_path, stack)
         session = await serve(stage, gateway, suppliers)
@@ -179,8 +174,7 @@ async def test_a_missed_statement_window_is_said_and_claimed(rpc: Rpc, tmp_path:
         assert (await pay(stage, session, gateway, suppliers)).debit == 40_000
 
 
-async def test_the_jobs_do_it_all_by_themselves(rpc: Rpc, tmp_path: Path) -> None:
-    stage = await set_up(rpc)
+async def test_the_jobs_do_it_all_by_themselves(stage: Stage, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway, suppliers = await open_all(stage, tmp_path, stack)
         session = await serve(stage, gateway, suppliers)
@@ -188,13 +182,13 @@ async def test_the_jobs_do_it_all_by_themselves(rpc: Rpc, tmp_path: Path) -> Non
         jobs = [gateway.stating().run, gateway.collecting().run]
         jobs += [job for s in suppliers for job in (s.claiming().run, s.withdrawing().run)]
         tasks = [group.create_task(job()) for job in jobs]
-        await mine_to(rpc, session.end)
+        await mine_to(stage.rpc, session.end)
         async with asyncio.timeout(40):
             while (gateway.pots.all()[0].stage, suppliers[0].pots.all()[:1] and suppliers[0].pots.all()[0].stage) != (
                 PotStage.PAID,
                 PotStage.PAID,
             ):
-                await rpc.ask("anvil_mine", "0x1")
+                await stage.rpc.ask("anvil_mine", "0x1")
                 await asyncio.sleep(0.4)
         for task in tasks:
             task.cancel()
@@ -204,8 +198,7 @@ async def test_the_jobs_do_it_all_by_themselves(rpc: Rpc, tmp_path: Path) -> Non
         assert book.collected == book.fee > 0
 
 
-async def test_what_is_settled_is_forgotten_and_what_waits_is_kept(rpc: Rpc, tmp_path: Path) -> None:
-    stage = await set_up(rpc)
+async def test_what_is_settled_is_forgotten_and_what_waits_is_kept(stage: Stage, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway, suppliers = await open_all(stage, tmp_path, stack)
         session = await serve(stage, gateway, suppliers)
