@@ -81,15 +81,32 @@ class Attempt:
         """Set aside what it may cost; False where the grant does not reach."""
         return self.active.purse.reserve(self._reserved)
 
+    async def ask(self, head: bytes, body: bytes, hold: int, most: int) -> None:
+        """Send the request, once, and wait until its answer begins. A wait that is cut short may be taken up again."""
+        if self.reply is None:
+            lane = self.seat.lane
+            assert lane is not None
+            self.reply = await lane.send(head, body, hold, most)
+        await self.reply.begun()
+
     async def begin(self, head: bytes, body: bytes, hold: int, most: int) -> bytes | None:
         """Ask, and return the first part of the answer's body; None for an empty one."""
-        lane = self.seat.lane
-        assert lane is not None
-        self.reply = await lane.send(head, body, hold, most)  # known before it begins, so that it can be cancelled
-        await self.reply.begun()
+        await self.ask(head, body, hold, most)
+        assert self.reply is not None
         part = await self.reply.read()
         self.first_s = time.perf_counter() - self._started_s
         return part
+
+    async def whole(self, head: bytes, body: bytes, hold: int, most: int) -> bytes:
+        """Ask, and return the whole body."""
+        first = await self.begin(head, body, hold, most)
+        reply = self.reply
+        if first is None or reply is None or (more := await reply.read()) is None:
+            return first or b""
+        parts = [first, more]
+        while (more := await reply.read()) is not None:
+            parts.append(more)
+        return b"".join(parts)
 
     @property
     def waited_s(self) -> float:

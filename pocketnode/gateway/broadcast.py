@@ -11,8 +11,9 @@ from typing import Any, Final
 import orjson
 
 from pocketnode.crypto.keccak import keccak
+from pocketnode.gateway.orders import Answer, Order
 from pocketnode.gateway.refusal import Refused
-from pocketnode.gateway.relaying import Answer, Order, Relaying
+from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_codec import Item, result
 from pocketnode.gateway.rpc_judging import is_known_transaction
 

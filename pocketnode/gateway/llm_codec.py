@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 
 from pocketnode.gateway.json_places import with_field
+from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.refusal import INVALID, MALFORMED, Refused
-from pocketnode.gateway.relaying import Judgement
 from pocketnode.protocol.metering import TokenRates, hold_first, hold_most, prompt_tokens_most, token_units
 from pocketnode.services.spec import Tokens
 

@@ -12,8 +12,9 @@ from pocketnode.errors import PocketError
 from pocketnode.gateway import trust
 from pocketnode.gateway.continuing import Continuation, Delivered, Diverged
 from pocketnode.gateway.llm_codec import Asked, is_sound
+from pocketnode.gateway.orders import Order, Stream
 from pocketnode.gateway.refusal import NO_SUPPLIER, Refused
-from pocketnode.gateway.relaying import Order, Relaying, Stream
+from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.sse import KEEP_ALIVE, Meter, error_event
 from pocketnode.protocol.quality import Verdict
 from pocketnode.services.spec import Tokens

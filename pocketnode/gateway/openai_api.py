@@ -16,11 +16,13 @@ from pocketnode.gateway import trust
 from pocketnode.gateway.access import Holder, Reservation
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
+from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.llm_codec import Asked, counts, holds, judge_whole, read_request, with_model
 from pocketnode.gateway.llm_stream import Streaming
+from pocketnode.gateway.orders import Answer, Order, Stream
 from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, Refused, openai_error
-from pocketnode.gateway.relaying import Answer, Judgement, Order, Relaying, Stream
+from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.protocol.quality import Verdict

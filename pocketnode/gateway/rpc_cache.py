@@ -63,6 +63,8 @@ class RpcCache:
         """Keep an answer if it may be given again."""
         if method.cache == "never" or len(body) > ENTRY_BYTES_MOST:
             return
+        if method.cache == "final" and method.block is not None and block_of(method, item.params, None) is None:
+            return  # about the newest block, or another that moves
         raw = field(body, "result")
         if raw is None or raw == b"null":
             return

@@ -21,10 +21,12 @@ from pocketnode.gateway.broadcast import Broadcasting
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON
 from pocketnode.gateway.json_places import field as json_field
+from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.orders import Answer, Order
 from pocketnode.gateway.refusal import INTERNAL, INVALID, NO_METHOD, Refused
-from pocketnode.gateway.relaying import Answer, Judgement, Order, Relaying
+from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_cache import Key, RpcCache, key_of
 from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, numbered, result
 from pocketnode.gateway.rpc_judging import judge
@@ -36,6 +38,7 @@ from pocketnode.services.spec import Method
 HEAD: Final = encode_request(RequestHead("POST", "/", {"content-type": JSON}))
 CACHE: Final = "x-pocketnode-cache"
 STICKY_MOST: Final = 20_000
+HEDGE_BYTES_MOST: Final = 32 * 1024
 WATCH_EVERY_S: Final = 5.0
 
 
@@ -166,6 +169,8 @@ class RpcItems:
         least = self.blocks[asking.service.name].shown(asking.holder.key.id) if method.head else 0
         check = _accept_any if item.raw_id == NOTIFICATION else partial(_check, method, item.id, least)
         order = Order(current, method.pace, HEAD, numbered(item), method.units, method.units, check, method.idempotent)
+        safe = method.idempotent and not method.broadcast and not method.sticky
+        order.hedge = safe and len(order.body) < HEDGE_BYTES_MOST  # what is sent in one piece is sent once
         if method.sticky == "names":
             order.only = self._sticky.get(_sticky_key(asking, _first(item.params)))
         return order

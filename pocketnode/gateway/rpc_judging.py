@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from pocketnode.gateway.relaying import Judgement
+from pocketnode.gateway.judging import Judgement
 from pocketnode.services.spec import Method
 
 # Codes of JSON-RPC 2.0 and EIP-1474.

@@ -1,0 +1,131 @@
+"""The attempts of one order: who is asked next, and why it ends."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from pocketnode.errors import PocketError
+from pocketnode.gateway.active import Seat
+from pocketnode.gateway.attempt import Attempt
+from pocketnode.gateway.config import Retry
+from pocketnode.gateway.judging import Judgement
+from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.orders import Answer, Order
+from pocketnode.gateway.ports import Records
+from pocketnode.gateway.refusal import INVALID, NO_SUPPLIER, TIMED_OUT, Refused
+from pocketnode.gateway.selection import pick
+from pocketnode.protocol.fault import FaultClass, RelayFailed
+from pocketnode.protocol.quality import Verdict
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every attempt needs of the daemon."""
+
+    records: Records
+    metrics: Metrics
+    retry: Retry
+    probation_share: float
+
+
+class Trial:
+    """The attempts of one order."""
+
+    __slots__ = ("_last", "_means", "_order", "_started_s", "_tried", "active", "attempts", "doubtful", "left_s")
+
+    def __init__(self, means: Means, order: Order) -> None:
+        self._means = means
+        self._order = order
+        self._started_s = time.monotonic()
+        self._tried = order.tried
+        self._last: Refused | None = None
+        self.doubtful: Answer | None = None  # taken if nothing better comes
+        self.attempts = 0
+        self.active = order.current()
+        self.left_s = self.active.service.spec.timeout_s
+
+    def next(self) -> Attempt | None:
+        """Return the next attempt, or None where trying is over."""
+        retry = self._means.retry
+        if self.attempts:
+            passed_s = time.monotonic() - self._started_s
+            over = passed_s >= retry.deadline_s or not self._order.repeatable
+            if over or self.attempts >= retry.attempts or (self._last and self._last.reason is INVALID):
+                return None
+            self.active = self._order.current()
+        seat = self._choose()
+        if seat is None:
+            return None
+        order = self._order
+        attempt = Attempt(self.active, seat, order.kind, order.most, self._means.records, self._means.metrics)
+        if not attempt.reserve():
+            self._last = Refused(NO_SUPPLIER, "the application's grant for this session is used up", retry_after_s=5)
+            return None
+        self.attempts += 1
+        return attempt
+
+    def note(self, attempt: Attempt, error: PocketError | TimeoutError, verdict: Verdict) -> None:
+        """Remember why an attempt failed."""
+        log.info(
+            "attempt failed",
+            service=self.active.service.name,
+            supplier=attempt.seat.supplier_hex,
+            verdict=verdict.name.lower(),
+            error=str(error) or type(error).__name__,
+        )
+        self._last = _refusal_of(error)
+
+    def note_judgement(self, attempt: Attempt, judgement: Judgement, answer: Answer | None) -> None:
+        """Remember that an answer was no good."""
+        detail = answer.body[:200].decode("utf-8", "replace") if answer is not None else ""
+        log.info(
+            "answer not taken",
+            service=self.active.service.name,
+            supplier=attempt.seat.supplier_hex,
+            judgement=judgement.name.lower(),
+            answer=detail,
+        )
+        if judgement is Judgement.UNSURE:
+            self.doubtful = self.doubtful or answer
+        self._last = Refused(NO_SUPPLIER, "no supplier gave a sound answer", retry_after_s=1)
+
+    def refusal(self) -> Refused:
+        """Return why there is no answer."""
+        if self._last is None or self._last.reason is not INVALID:
+            self._means.metrics.refused(self.active.service.name)
+        return self._last or Refused(NO_SUPPLIER, "no supplier can be reached now", retry_after_s=1)
+
+    def _choose(self) -> Seat | None:
+        active = self.active
+        if (only := self._order.only) is not None:
+            pinned = active.seats.get(only)
+            return pinned if pinned is not None and pinned.open() else None
+        ranking = active.ranking(self._order.kind, time.time())
+        tried = self._tried
+        probation = self._means.probation_share if self._order.repeatable else 0.0
+        while True:
+            operator = pick(ranking, active.load, random.random, probation, tried)
+            if operator is None:
+                return None
+            seat = active.seats[operator]
+            tried.append(operator)
+            if seat.open():
+                return seat
+            active.forget_ranking()
+
+
+def _refusal_of(error: PocketError | TimeoutError) -> Refused:
+    if isinstance(error, TimeoutError):
+        return Refused(TIMED_OUT, "no supplier answered in time", retry_after_s=1)
+    if isinstance(error, RelayFailed):
+        fault = error.fault
+        if fault.kind is FaultClass.BAD_REQUEST:
+            return Refused(INVALID, fault.message)
+        return Refused(NO_SUPPLIER, f"no supplier could answer: {fault.kind}", max(0.1, fault.retry_after_ms / 1000))
+    return Refused(NO_SUPPLIER, "no supplier could answer", retry_after_s=1)
