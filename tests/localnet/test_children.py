@@ -14,7 +14,7 @@ from pocketnode.localnet.children import Child, ChildFailed, Children, last_word
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 OBEDIENT = "import time; print('up', flush=True); time.sleep(60)"
-BROKEN = "import sys; print('first'); sys.exit('the disk is full')"
+BROKEN = "import sys; print('first', flush=True); sys.exit('the disk is full')"
 
 
 def child(name: str, code: str, folder: Path, ready_when: str = "up") -> Child:
