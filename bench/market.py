@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,16 @@ PRICE: Final = 1_000_000  # base units per million units: a unit costs one base 
 CAP: Final = 10**9 * TOKEN
 PASSWORD: Final = "bench"
 BLOCK_S: Final = 2
-SPANS: Final = Spans()  # those of a chain with blocks of 2 s: a session of an hour
+AT_ONCE: Final = 16
+SESSION_BLOCKS: Final = Spans().length  # that of a chain with blocks of 2 s: a session of an hour
 MINE_BLOCKS: Final = 300  # in one call, so that it answers in time
+
+
+def spans_of(session_blocks: int) -> Spans:
+    """Return the windows: the default ones, or short ones for short sessions, so that few are unsettled at once."""
+    if session_blocks == SESSION_BLOCKS:
+        return Spans()
+    return Spans(length=session_blocks, grace=2, statement=20, claim=20, thaw=10 * session_blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,9 @@ class Cast:
         return self.folder / f"{name}.key.json"
 
 
-async def open_market(url: str, cast: Cast, services: dict[str, bytes], endpoints: dict[str, str]) -> Deployment:
+async def open_market(
+    url: str, cast: Cast, services: dict[str, bytes], endpoints: dict[str, str], session_blocks: int = SESSION_BLOCKS
+) -> Deployment:
     """Deploy, register every supplier for every service, fund and grant, and go to the next session's first block.
 
     Parameters
@@ -83,11 +94,11 @@ async def open_market(url: str, cast: Cast, services: dict[str, bytes], endpoint
             await rpc.ask("anvil_setBalance", checksum(key.address), hex(GAS_WEI))
         journal = open_store("sqlite://")
         async with sending(rpc, deployer, journal) as sender:
-            deployment = await deploy(rpc, sender, Plan(spans=SPANS))
+            deployment = await deploy(rpc, sender, Plan(spans=spans_of(session_blocks)))
         await _open_services(rpc, deployment, deployer, journal, cast, services)
-        await _fund(rpc, deployment, cast, services)
+        await _fund(rpc, deployment, journal, cast, services)
         for name in cast.suppliers:
-            await _register(rpc, deployment, cast.keys[name], services, endpoints[name])
+            await _register(rpc, deployment, journal, cast.keys[name], services, endpoints[name])
         await _begin_session(rpc, deployment)
     deployments.write(cast.deployment, deployment)
     return deployment
@@ -105,19 +116,35 @@ async def _open_services(
             await operations.mint(actor, key.address, amount)
 
 
-async def _fund(rpc: Rpc, deployment: Deployment, cast: Cast, services: dict[str, bytes]) -> None:
+async def _fund(rpc: Rpc, deployment: Deployment, journal: Engine, cast: Cast, services: dict[str, bytes]) -> None:
     gateway = cast.keys["gateway"]
-    async with acting(rpc, deployment, gateway) as actor:
+    async with acting(rpc, deployment, gateway, journal) as actor:
         await operations.bond_gateway(actor, gateway.address, BOND)
-    for name in cast.applications:
-        async with acting(rpc, deployment, cast.keys[name]) as actor:
-            await operations.deposit(actor, actor.address, CAP * 4 * len(services))
-            for service in services:
-                await operations.grant(actor, gateway.address, service_id(service), CAP)
+    room = asyncio.Semaphore(AT_ONCE)
+    async with asyncio.TaskGroup() as group:
+        for name in cast.applications:
+            group.create_task(_grant(rpc, deployment, journal, cast.keys[name], gateway.address, services, room))
 
 
-async def _register(rpc: Rpc, deployment: Deployment, key: Key, services: dict[str, bytes], endpoint: str) -> None:
-    async with acting(rpc, deployment, key) as actor:
+async def _grant(
+    rpc: Rpc,
+    deployment: Deployment,
+    journal: Engine,
+    application: Key,
+    gateway: bytes,
+    services: dict[str, bytes],
+    room: asyncio.Semaphore,
+) -> None:
+    async with room, acting(rpc, deployment, application, journal) as actor:
+        await operations.deposit(actor, actor.address, CAP * 4 * len(services))
+        for service in services:
+            await operations.grant(actor, gateway, service_id(service), CAP)
+
+
+async def _register(
+    rpc: Rpc, deployment: Deployment, journal: Engine, key: Key, services: dict[str, bytes], endpoint: str
+) -> None:
+    async with acting(rpc, deployment, key, journal) as actor:
         profile = Profile(key.address, endpoint, ((key.address, 10_000),))
         for service in services:
             await operations.register(actor, service_id(service), profile, PRICE, BOND)

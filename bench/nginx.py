@@ -1,8 +1,8 @@
 """nginx as the backend of everything that is measured, and as the plainest of the proxies.
 
 It answers fixed bodies: a JSON-RPC result of 2 kB, a chat completion, and streams of 200 tokens, timed by nginx itself
-(its echo module). What it cannot do is read a request, so each kind of answer has a port of its own; a body of less than
-100 bytes, as suppliers send to check that a model answers, gets a whole completion at each.
+(its echo module). What it cannot do is read a request, so each kind of answer has a port of its own; a body of less
+than 100 bytes, as suppliers send to check that a model answers, gets a whole completion at each.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 import yaml
 
-from bench.market import PRICE, Cast, open_market
+from bench.market import PRICE, SESSION_BLOCKS, Cast, open_market
 from bench.nginx import MODEL, base_of
 from bench.servers import CHAT, FAST, HOST, LLM_KINDS, RPC, TIMED, Bench, Place, Server, answers
 from pocketnode.chain.deployment import Deployment
@@ -52,7 +53,13 @@ class Ours:
 
 
 async def start(
-    bench: Bench, behind: Server, suppliers: int = 1, applications: int = 1, llm_url: str | None = None
+    bench: Bench,
+    behind: Server,
+    suppliers: int = 1,
+    applications: int = 1,
+    llm_url: str | None = None,
+    only_rpc: bool = False,
+    session_blocks: int = SESSION_BLOCKS,
 ) -> Ours:
     """Start a chain, open the market, start suppliers and gateway, and wait until they are ready."""
     folder = bench.folder / "ours"
@@ -61,10 +68,10 @@ async def start(
     chain_port, gateway_port, admin_port, *others = ports.free(3 + 2 * suppliers)
     chain_url = f"http://{HOST}:{chain_port}"
     await _start_chain(bench, chain_port)
-    specs = service_specs(with_llm=llm_url is not None)
+    specs = {ETH: builtin_bytes("eth")} if only_rpc else service_specs(with_llm=llm_url is not None)
     supplier_ports = dict(zip(cast.suppliers, others[:suppliers], strict=True))
     endpoints = {name: f"{HOST}:{port}" for name, port in supplier_ports.items()}
-    deployment = await open_market(chain_url, cast, specs, endpoints)
+    deployment = await open_market(chain_url, cast, specs, endpoints, session_blocks)
     backends = backends_of(behind, llm_url)
     pids = {}
     for name, admin in zip(cast.suppliers, others[suppliers:], strict=True):
@@ -72,8 +79,8 @@ async def start(
         pids[name] = await _start_daemon(bench, name, "supplier", config, admin)
     config = gateway_config(cast, chain_url, gateway_port, admin_port, specs)
     pids["gateway"] = await _start_daemon(bench, "gateway", "gateway", config, admin_port)
-    key = _api_key(folder)
-    roles = {"gateway": pids["gateway"], "supplier": pids[cast.suppliers[0]], **pids}
+    key = api_key(folder)
+    roles = {"gateway": pids["gateway"], "supplier": pids[cast.suppliers[0]]}
     server = Server("pocketnode", places(gateway_port, key, llm_url is not None), roles)
     return Ours(server, cast, deployment, chain_url, f"http://{HOST}:{admin_port}", folder)
 
@@ -195,9 +202,10 @@ def _answers_rpc(url: str) -> Ready:
     return ready
 
 
-def _api_key(folder: Path) -> str:
-    """Make a key of the gateway's users; the gateway sees it within two seconds."""
+def api_key(folder: Path, application: bytes | None = None) -> str:
+    """Make a key of the gateway's users, who pay as one application; the gateway sees it within two seconds."""
+    rules = {"application": f"0x{application.hex()}"} if application is not None else {}
     store = open_store(sqlite_url(folder / "gateway.db"))
-    _, secret = KeyStore(store).create("bench", int(time.time()))
+    _, secret = KeyStore(store).create("bench", int(time.time()), rules=json.dumps(rules))
     store.dispose()
     return secret
