@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pocketnode.chain.events import (
     Claimed,
@@ -20,8 +21,11 @@ from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
 from pocketnode.localnet.configs import PRICES
+from pocketnode.localnet.plan import GATEWAY
+from pocketnode.protocol.record import RECORD_BYTES, decode
 from pocketnode.protocol.session import pot_id, service_id
 from pocketnode.protocol.statement import amount_down
+from pocketnode.protocol.types import SessionSupplier
 from tests.faults.world import ETH, World
 
 FEE = 200
@@ -62,13 +66,32 @@ async def pot(world: World, number: int, service: str = ETH) -> Pot:
     return book(found, await ranks(world, number, service))
 
 
+async def recorded(world: World, number: int, service: str = ETH) -> dict[str, int]:
+    """Return the units that the gateway accepted in a session, from the records in its files.
+
+    They are those of users' answers, and of what the gateway asks for itself.
+    """
+    name = f"{pot_id(world.session(number, service), world.gateway).hex()}.records"
+    raw = (Path(world.configured(GATEWAY)["records"]) / name).read_bytes()
+    units: Counter[int] = Counter()
+    for at in range(0, len(raw) - len(raw) % RECORD_BYTES, RECORD_BYTES):
+        record = decode(raw[at : at + RECORD_BYTES])
+        units[record.index] += record.units
+    listed = await suppliers(world, number, service)
+    return {world.name_of("0x" + s.operator.hex()): units[s.index] for s in listed if units[s.index]}
+
+
 async def ranks(world: World, number: int, service: str = ETH) -> list[str]:
+    """Return the names of a session's suppliers by rank."""
+    return [world.name_of("0x" + s.operator.hex()) for s in await suppliers(world, number, service)]
+
+
+async def suppliers(world: World, number: int, service: str = ETH) -> tuple[SessionSupplier, ...]:
     """Return the suppliers of a session by rank, as the contract lists them."""
     heads = Heads(world.rpc)
     await heads.refresh()
     market = Market(Reader(world.rpc, world.deployment), heads)
-    session = await market.session(world.application, service_id(service), number)
-    return [world.name_of("0x" + supplier.operator.hex()) for supplier in session.suppliers]
+    return (await market.session(world.application, service_id(service), number)).suppliers
 
 
 def book(found: Iterable[SettlementEvent], by_rank: list[str]) -> Pot:
@@ -91,6 +114,27 @@ def book(found: Iterable[SettlementEvent], by_rank: list[str]) -> Pot:
                 books.faults.append(event)
     books.paid = dict(paid)
     return books
+
+
+async def settled(world: World, number: int, timeout_s: float = 40) -> tuple[Pot, dict[str, int]]:
+    """Wait until all that was accepted in a session is paid; return its books, and what was accepted.
+
+    What users got is a part of that; each was paid once; and the sums are those of the rules.
+    """
+    accepted = await recorded(world, number)
+
+    async def everyone_is_paid() -> bool:
+        return (await pot(world, number)).paid.keys() >= accepted.keys()
+
+    await world.mine_until(everyone_is_paid, timeout_s, f"session {number} is not paid out to {accepted}")
+    await world.pace(await world.head() + 2)
+    books = await pot(world, number)
+    users = world.users(number)
+    assert all(units <= accepted.get(name, 0) for name, units in users.items()), (users, accepted)
+    assert books.payments == len(books.paid)
+    assert not books.faults
+    check_pay(books)
+    return books, accepted
 
 
 def check_pay(pot: Pot) -> None:
