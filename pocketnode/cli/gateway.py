@@ -39,6 +39,7 @@ from pocketnode.gateway.daemon import GatewayDaemon, Outside
 from pocketnode.protocol.quality import Slo
 from pocketnode.protocol.session import service_name
 from pocketnode.services.spec import builtin
+from pocketnode.settlement.pruning import Pruning
 from pocketnode.settlement.records import SessionRecords
 from pocketnode.settlement.stating import Stating
 from pocketnode.store.engine import open_store
@@ -266,17 +267,19 @@ async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[s
         heads = Heads(rpc)
         await heads.refresh()
         market = Market(reader, heads)
-        follower = Follower(reader, heads, EventStore(engine))
-        sender = Sender(rpc, heads, key, Journal(engine, key.address), deployment.chain_id)
+        events, journal = EventStore(engine), Journal(engine, key.address)
+        follower = Follower(reader, heads, events)
+        sender = Sender(rpc, heads, key, journal, deployment.chain_id)
         serving: set[bytes] = set()
         pots = IdlePots(engine, key.address, serving)
         stating = Stating(market, follower, sender, key, pots, log, _slo_of(config), config.statements.withhold)
+        pruning = Pruning(market, key.address, pots, events, journal, records=log)
         records = SessionRecords(log, pots, key.address)
         explorer = Explorer(reader, market)
         panels = (explorer, Relays(log, PotStore(engine, key.address), lambda pot: explorer.book.pots.get(pot)))
         outside = Outside(key.address, market, Lanes(key, deployment.domain), records, engine, serving, panels)
         jobs: dict[str, Job] = {"heads": heads.run, "records": log.run, "sender": sender.run, "events": follower.run}
-        yield outside, {**jobs, "explorer": explorer.run, "statements": stating.run}
+        yield outside, {**jobs, "explorer": explorer.run, "statements": stating.run, "pruning": pruning.run}
     engine.dispose()
 
 

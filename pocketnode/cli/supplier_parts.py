@@ -23,6 +23,7 @@ from pocketnode.crypto.keys import Key
 from pocketnode.daemon import Job
 from pocketnode.protocol.session import service_id
 from pocketnode.settlement.claiming import Claiming
+from pocketnode.settlement.pruning import Pruning
 from pocketnode.settlement.withdrawing import Withdrawing, WithdrawPolicy
 from pocketnode.store.engine import open_store
 from pocketnode.store.events import EventStore
@@ -107,8 +108,8 @@ async def opened(config: SupplierConfig) -> AsyncIterator[tuple[Outside, Settlin
 async def _settling(config: SupplierConfig, chain: OnChain, engine: Engine) -> Settling:
     wanted, operator, market = config.settlement, chain.key.address, chain.market
     receipts, pots = ReceiptStore(engine), PotStore(engine, operator)
-    follower = Follower(market.reader, chain.heads, EventStore(engine))
-    journal = Journal(engine, operator)
+    events, journal = EventStore(engine), Journal(engine, operator)
+    follower = Follower(market.reader, chain.heads, events)
     sender = Sender(
         chain.rpc, chain.heads, chain.key, journal, market.deployment.chain_id, low_wei=wanted.least_gas_wei
     )
@@ -123,6 +124,7 @@ async def _settling(config: SupplierConfig, chain: OnChain, engine: Engine) -> S
         jobs["withdrawals"] = withdrawing.run
     explorer = Explorer(market.reader, market)
     jobs["explorer"] = explorer.run
+    jobs["pruning"] = Pruning(market, operator, pots, events, journal, receipts).run
     return Settling(market, money, sender, jobs, (explorer, OwnPots(pots)), HistoryStore(engine))
 
 

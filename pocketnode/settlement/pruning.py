@@ -12,7 +12,7 @@ from pocketnode.chain.market import Market
 from pocketnode.errors import Unavailable
 from pocketnode.store.events import EventStore
 from pocketnode.store.journal import Journal
-from pocketnode.store.pots import PotStore
+from pocketnode.store.pots import FINISHED, PotStage, PotStore
 from pocketnode.store.receipts import PotKey, ReceiptStore
 from pocketnode.store.records import RecordLog
 
@@ -76,7 +76,9 @@ class Pruning:
         A pot that still waits for something is kept, and so are all events since its session began.
         """
         before = number - self._sessions
-        gone = self._pots.prune(before)
+        # A gateway owes nothing more once it stated: the fee is others', and whoever collects it.
+        done = FINISHED if self._records is None else (*FINISHED, PotStage.STATED)
+        gone = self._pots.prune(before, done)
         for pot in gone:
             if self._records is not None:
                 self._records.drop(pot.id)

@@ -123,9 +123,9 @@ class PotStore:
         """Return the pots that still wait for something."""
         return self.all([stage for stage in PotStage if stage not in FINISHED])
 
-    def prune(self, before: int) -> list[Pot]:
-        """Forget finished pots of sessions before number `before`; return them."""
-        old = [pot for pot in self.all(FINISHED) if pot.number < before]
+    def prune(self, before: int, stages: Collection[PotStage] = FINISHED) -> list[Pot]:
+        """Forget pots in these stages of sessions before number `before`; return them."""
+        old = [pot for pot in self.all(stages) if pot.number < before]
         with transaction(self._engine) as tx:
             for pot in old:
                 tx.execute(delete(pots).where(pots.c.party == self._party, pots.c.pot == pot.id))
