@@ -35,6 +35,7 @@ class SupplierSource:
         self._pages = ["operator", "explorer"] if with_chain else ["operator"]
         self._known: dict[str, Any] = {}
         self._known_s = 0.0
+        self._started_s = time.monotonic()
 
     async def about(self) -> dict[str, Any]:
         """Return who this is and what it sells."""
@@ -56,7 +57,12 @@ class SupplierSource:
     async def now(self) -> dict[str, Any]:
         """Return load, sessions and money, and what to act upon."""
         facts = {**self._status.facts(), **await self._read_money()}
-        return {**facts, "alerts": [{"level": level, "words": words} for level, words in alerts(facts)]}
+        uptime_s = round(time.monotonic() - self._started_s, 1)
+        return {
+            **facts,
+            "uptime_s": uptime_s,
+            "alerts": [{"level": level, "words": words} for level, words in alerts(facts)],
+        }
 
     async def _read_money(self) -> dict[str, Any]:
         """Return what costs a read of the chain, `MONEY_EVERY_S` old at most; what was last while the chain is away."""

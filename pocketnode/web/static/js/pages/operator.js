@@ -52,7 +52,7 @@ function Figures({ about, now }) {
     <dl class="stats">
       ${token && money && html`<${Stat} name="Paid so far" value=${amount(money.paid, token)} unit=${token.symbol} note="sent to the payout addresses" />`}
       ${token && money && html`<${Stat} name="Earned, not paid yet" value=${amount(money.pending, token)} unit=${token.symbol} note="waits for its windows" />`}
-      ${token && html`<${Stat} name="Owed in running sessions" value=${amount(owed, token)} unit=${token.symbol} note="signed by gateways" />`}
+      ${token && html`<${Stat} name="Owed now" value=${amount(owed, token)} unit=${token.symbol} note="signed in running sessions" />`}
       ${money && html`<${Stat} name="Multiplier" value=${mean === null ? "–" : mean.toFixed(3)} tone=${mean !== null && mean < 0.95 ? "warn" : ""} note=${mean === null ? "after three paid sessions" : "of what equal quality pays"} />`}
       ${token && now.registrations && html`<${Stat} name="Bond" value=${amount(bond, token)} unit=${token.symbol} note=${plural(now.registrations.length, "registration")} />`}
       ${now.gas_wei !== undefined && now.gas_wei !== null && html`<${Stat} name="Gas" value=${short(now.gas_wei / 1e18)} note="of the chain's coin, at the operator key" />`}

@@ -65,15 +65,16 @@ function Reliable({ services }) {
   const target = Math.max(...services.map((one) => one.slo.success));
   const share = good / relays;
   const kept = share >= target;
+  const tone = kept ? "good" : share > target - 0.02 ? "warn" : "bad";
   const low = Math.min(0.9, Math.floor(share * 10) / 10);
   const at = (value) => (value - low) / (1 - low);
   return html`<${Lemma}
     name="Reliable"
-    tone=${kept ? "good" : share > target - 0.02 ? "warn" : "bad"}
+    tone=${tone}
     state=${kept ? "On target" : "Below target"}
     value=${percent(share).replace("%", "")}
     unit="% answered"
-    gauge=${html`<${Gauge} value=${at(share)} mark=${at(target)} tone=${kept ? "good" : "bad"} label=${`${percent(share)} of requests answered, target ${percent(target)}`} />`}
+    gauge=${html`<${Gauge} value=${at(share)} mark=${at(target)} tone=${tone} label=${`${percent(share)} of requests answered, target ${percent(target)}`} />`}
     ends=${[percent(low, 0), `target ${percent(target)}`]}
     says=${relays === good ? `All ${count(relays)} requests of the last five minutes were answered.` : `${count(relays - good)} of ${count(relays)} requests in five minutes found no supplier that answered.`}
   />`;
@@ -84,14 +85,15 @@ function Performant({ services }) {
   if (!timed.length) return html`<${Lemma} name="Performant" ...${QUIET} />`;
   const worst = timed.reduce((a, b) => (a.sums.p95_ms / a.slo.first_byte_ms >= b.sums.p95_ms / b.slo.first_byte_ms ? a : b));
   const used = worst.sums.p95_ms / worst.slo.first_byte_ms;
+  const tone = used <= 1 ? "good" : used <= 1.5 ? "warn" : "bad";
   const [value, unit] = ms(worst.sums.p95_ms).split(" ");
   return html`<${Lemma}
     name="Performant"
-    tone=${used <= 1 ? "good" : used <= 1.5 ? "warn" : "bad"}
+    tone=${tone}
     state=${used <= 1 ? "On target" : "Above target"}
     value=${value}
     unit=${`${unit} to the first byte, p95`}
-    gauge=${html`<${Gauge} value=${used / 1.5} mark=${1 / 1.5} tone=${used <= 1 ? "good" : "bad"} label=${`p95 ${ms(worst.sums.p95_ms)}, promised ${ms(worst.slo.first_byte_ms)}`} />`}
+    gauge=${html`<${Gauge} value=${used / 1.5} mark=${1 / 1.5} tone=${tone} label=${`p95 ${ms(worst.sums.p95_ms)}, promised ${ms(worst.slo.first_byte_ms)}`} />`}
     ends=${["0", `promised ${ms(worst.slo.first_byte_ms)}`]}
     says=${`${worst.title}${timed.length > 1 ? " is nearest to its limit" : ""}. Half of its answers begin within ${ms(worst.sums.p50_ms)}.`}
   />`;
