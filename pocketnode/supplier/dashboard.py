@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
@@ -34,7 +35,7 @@ class SupplierSource:
         self._money = money
         self._pages = ["operator", "explorer"] if with_chain else ["operator"]
         self._known: dict[str, Any] = {}
-        self._known_s = 0.0
+        self._known_s = -math.inf
         self._started_s = time.monotonic()
 
     async def about(self) -> dict[str, Any]:
@@ -57,12 +58,8 @@ class SupplierSource:
     async def now(self) -> dict[str, Any]:
         """Return load, sessions and money, and what to act upon."""
         facts = {**self._status.facts(), **await self._read_money()}
-        uptime_s = round(time.monotonic() - self._started_s, 1)
-        return {
-            **facts,
-            "uptime_s": uptime_s,
-            "alerts": [{"level": level, "words": words} for level, words in alerts(facts)],
-        }
+        found = [{"level": level, "words": words} for level, words in alerts(facts)]
+        return {**facts, "uptime_s": round(time.monotonic() - self._started_s, 1), "alerts": found}
 
     async def _read_money(self) -> dict[str, Any]:
         """Return what costs a read of the chain, `MONEY_EVERY_S` old at most; what was last while the chain is away."""

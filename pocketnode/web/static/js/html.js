@@ -9,4 +9,4 @@ export {
   useRef,
   useCallback,
   useErrorBoundary,
-} from "/static/vendor/preact-htm.js";
+} from "../vendor/preact-htm.js";

@@ -1,6 +1,6 @@
 // Proves a relay's record to be in a session's statement, in the page (rule 5.5): RFC 6962 with keccak256.
 
-import { keccak_256 } from "/static/vendor/noble/sha3.js";
+import { keccak_256 } from "../vendor/noble/sha3.js";
 
 export const RECORD_BYTES = 85;
 
