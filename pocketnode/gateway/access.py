@@ -20,6 +20,7 @@ from pocketnode.store.keys import ApiKey, hash_of
 
 Measure = Literal["requests", "units", "tokens"]
 WINDOW_S: Final = {"second": 1, "minute": 60, "day": 86_400}
+UNKNOWN_MOST: Final = 10_000
 TOTAL_S: Final = 1 << 40  # a window that never ends
 
 
@@ -220,6 +221,7 @@ class Access:
         self._fresh_s = fresh_s
         self._keys_most = keys_most
         self._holders: dict[bytes, tuple[float, Holder]] = {}
+        self._unknown: dict[bytes, float] = {}
 
     async def holder(self, secret: str) -> Holder:
         """Return who has this key.
@@ -233,11 +235,20 @@ class Access:
         kept = self._holders.get(digest)
         if kept is not None and self._clock() - kept[0] < self._fresh_s:
             return kept[1]
+        if self._unknown.get(digest, 0.0) > self._clock():
+            raise Refused(NO_KEY, "this API key is not known")
         key = await asyncio.to_thread(self._read, digest)
         if key is None:
             self._holders.pop(digest, None)
+            self._note_unknown(digest)
             raise Refused(NO_KEY, "this API key is not known")
         return await self._keep(digest, key)
+
+    def _note_unknown(self, digest: bytes) -> None:
+        """Remember a key that is none, so that guessing does not reach the store; it may be made any moment."""
+        if len(self._unknown) >= UNKNOWN_MOST:
+            self._unknown.clear()
+        self._unknown[digest] = self._clock() + self._fresh_s
 
     async def _keep(self, digest: bytes, key: ApiKey) -> Holder:
         used_units = await asyncio.to_thread(self._used_units, key.id)

@@ -20,6 +20,12 @@ POSTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 HEADER_BYTES_MOST: Final = 8190
 HEADERS_MOST: Final = 100
 KEEP_ALIVE_S: Final = 75.0
+CORS: Final = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}
+PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "*, Authorization",
+    "Access-Control-Max-Age": "86400",
+}
 LINGER_S: Final = 1.0  # for the rest of a body that was refused
 
 
@@ -43,6 +49,7 @@ class Ingress:
         for path in ("/rpc/{service}", "/rpc/{service}/{key}"):
             self.app.router.add_get(path, self._socket)
         self.app.router.add_post("/v1", self._by_header)
+        self.app.router.add_options("/{path:.*}", self._preflight)
         self.app.router.add_route("*", "/{path:.*}", self._unknown)
         self.app.on_response_prepare.append(self._count)
         # A user who leaves cancels the handler: that is how the supplier's work is stopped (rule 3.14).
@@ -89,6 +96,9 @@ class Ingress:
             return await self._unknown(request)
         return await self._sockets.get(request)
 
+    async def _preflight(self, _request: web.Request) -> web.Response:
+        return web.Response(status=204, headers=PREFLIGHT)
+
     async def _by_header(self, request: web.Request) -> web.StreamResponse:
         """Answer PATH's form: the service stands in a header."""
         if TARGET in request.headers:
@@ -103,6 +113,8 @@ class Ingress:
         return refusal(Refused(NO_ROUTE, f"nothing is at {request.method} {request.path[:128]}"), request_id)
 
     async def _count(self, request: web.Request, response: web.StreamResponse) -> None:
+        if "Origin" in request.headers:
+            response.headers.update(CORS)  # a key that is bound to origins refuses the others itself
         resource = request.match_info.route.resource
         self._metrics.answered(resource.canonical if resource is not None else "other", response.status)
 

@@ -25,6 +25,7 @@ from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.orders import Answer, Order
+from pocketnode.gateway.ranges import joined, parts_of
 from pocketnode.gateway.refusal import INTERNAL, INVALID, NO_METHOD, Refused
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_cache import Key, RpcCache, key_of
@@ -90,12 +91,27 @@ class RpcItems:
         if method is None or method.subscription:
             raise Refused(NO_METHOD, f"the method {item.method[:64]!r} does not exist here")
         holder.check_method(item.method)
-        reservation = holder.reserve(time.time(), method.units)
+        parts = parts_of(item, method) if method.split else [item]
+        reservation = holder.reserve(time.time(), method.units * len(parts))
         spent = [0]
         try:
-            return await self._found(Asking(service, holder, item, method), spent)
+            if len(parts) == 1:
+                return await self._found(Asking(service, holder, item, method), spent)
+            return await self._together(service, holder, item, method, parts, spent)
         finally:
             reservation.settle(spent[0])
+
+    async def _together(
+        self, service: Service, holder: Holder, item: Item, method: Method, parts: list[Item], spent: list[int]
+    ) -> Replied:
+        """Answer a request in parts; the first that is refused refuses all, once the others are through."""
+        asked = (self._found(Asking(service, holder, part, method), spent) for part in parts)
+        bodies: list[bytes] = []
+        for reply in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(reply, BaseException):
+                raise reply
+            bodies.append(reply.body)
+        return Replied(joined(item, bodies), {"Content-Type": JSON, CACHE: f"{len(parts)} parts"})
 
     async def watch(self) -> None:
         """Look for the head of each chain that is asked about, so that it is known what is final."""
@@ -155,7 +171,7 @@ class RpcItems:
             body = answer.body
         if answer.head.status >= 400 and not body.lstrip().startswith(b"{"):
             raise Refused(INVALID if answer.head.status < 500 else INTERNAL, "the node refused the request")
-        spent[0] = self._booked(asking, answer)
+        spent[0] += self._booked(asking, answer)
         if asking.item.raw_id == NOTIFICATION:
             return Replied(b"", trust.headers_of(answer.attempt, answer.head))
         headers = trust.headers_of(answer.attempt, answer.head)

@@ -36,6 +36,9 @@ class Method(_Strict):
     empty: bool = Field(default=True, description="null is a valid answer; otherwise another supplier is asked too")
     head: bool = Field(default=False, description="its result is the number of the newest block")
     pace: Literal["quick", "slow"] = Field(default="quick", description="class for latency and timeouts")
+    split: int | None = Field(
+        default=None, ge=1, description="blocks that one supplier is asked for at once; wider ranges are put together"
+    )
     subscription: bool = Field(default=False, description="WebSocket only")
 
 

@@ -170,3 +170,36 @@ async def test_methods_with_effects_are_not_shared(start: Start) -> None:
     all_answer(gateway, node)
     await asyncio.gather(*(call(gateway, "eth_newBlockFilter") for _ in range(5)))
     assert asked(gateway.suppliers) == 5
+
+
+async def test_a_wide_range_of_logs_is_put_together(start: Start) -> None:
+    gateway = await start()
+
+    async def logs(relay: Relay) -> Served:
+        asked = orjson.loads(relay.body)
+        wanted = asked["params"][0]
+        if "fromBlock" not in wanted:
+            return await node(relay)
+        first, last = int(wanted["fromBlock"], 16), int(wanted["toBlock"], 16)
+        assert last - first < 2000
+        found = [{"blockNumber": hex(n)} for n in range(first, last + 1) if n % 1500 == 0]
+        return await reply_json(relay, {"jsonrpc": "2.0", "id": asked["id"], "result": found}, 75)
+
+    all_answer(gateway, logs)
+    answer, how = await call(gateway, "eth_getLogs", {"fromBlock": "0x1", "toBlock": hex(10_000), "address": "0xab"})
+    assert [int(entry["blockNumber"], 16) for entry in answer["result"]] == list(range(1500, 10_001, 1500))
+    assert how == "5 parts"
+    assert sum(r.units for r in gateway.records()) == 5 * 75
+    answer, how = await call(gateway, "eth_getLogs", {"fromBlock": "0x1", "toBlock": hex(2000)})
+    assert how is None
+    too_wide, _ = await call(gateway, "eth_getLogs", {"fromBlock": "0x1", "toBlock": hex(10**6)})
+    assert too_wide["error"]["code"] == -32600
+
+
+async def test_browsers_may_ask(start: Start) -> None:
+    gateway = await start(suppliers=1)
+    async with gateway.http.options(f"{gateway.url}/rpc/eth", headers={"Origin": "https://x.example"}) as answer:
+        assert answer.status == 204
+        assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    _, _, headers = await gateway.post("/rpc/eth", {"id": 1, "method": "eth_gasPrice"}, Origin="https://x.example")
+    assert headers["access-control-allow-origin"] == "*"
