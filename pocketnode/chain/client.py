@@ -23,6 +23,19 @@ log = structlog.get_logger(__name__)
 # Errors that speak of the node, not of what was asked: internal, limits, and what a lagging node says.
 _NODE_ERRORS: Final = frozenset({-32603, -32005, -32001, -32002, -32097, 429})
 _NODE_WORDS: Final = ("header not found", "missing trie node", "unknown block", "block not found")
+# Nothing in a well-formed question of these can be refused: whatever error comes is the node's own.
+_PLAIN_READS: Final = frozenset(
+    {
+        "eth_blockNumber",
+        "eth_chainId",
+        "eth_getBalance",
+        "eth_getBlockByNumber",
+        "eth_getCode",
+        "eth_getTransactionByHash",
+        "eth_getTransactionCount",
+        "eth_getTransactionReceipt",
+    }
+)
 BENCH_S: Final = 15.0
 
 
@@ -137,7 +150,7 @@ def _result_of(node: _Node, method: str, reply: Any) -> Any:
             raise Unavailable(f"chain node {node.name}: {method}: neither result nor error", 1.0)
         return reply["result"]
     refused = _refused(error)
-    if _is_about_node(refused):
+    if method in _PLAIN_READS or _is_about_node(refused):
         raise Unavailable(f"chain node {node.name}: {method}: {refused.message}", 1.0) from refused
     raise refused
 

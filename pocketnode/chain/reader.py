@@ -7,7 +7,7 @@ from typing import Any
 from pocketnode.chain.client import Rpc
 from pocketnode.chain.contracts import contract, explain
 from pocketnode.chain.deployment import Deployment
-from pocketnode.chain.errors import Refused
+from pocketnode.chain.errors import Refused, Reverted
 from pocketnode.errors import ConfigError, Unavailable
 
 
@@ -57,12 +57,23 @@ class Reader:
 
 
 async def view(rpc: Rpc, target: bytes, data: bytes, block: int | str = "latest") -> bytes:
-    """Return the bytes that a call returns."""
+    """Return the bytes that a call returns.
+
+    Raises
+    ------
+    Reverted
+        the contract refuses.
+    Unavailable
+        no node answers, or one refuses for a reason of its own.
+    """
     tag = hex(block) if isinstance(block, int) else block
     try:
         raw = await rpc.ask("eth_call", {"to": f"0x{target.hex()}", "data": f"0x{data.hex()}"}, tag)
     except Refused as error:
-        raise explain(error) from error
+        explained = explain(error)
+        if isinstance(explained, Reverted):
+            raise explained from error
+        raise Unavailable(f"a call of 0x{target.hex()}: {error}", 1.0) from error
     return hex_bytes(raw)
 
 

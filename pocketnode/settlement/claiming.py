@@ -15,7 +15,7 @@ from pocketnode.chain.heads import Block
 from pocketnode.chain.market import Market
 from pocketnode.chain.sender import Sender
 from pocketnode.crypto.keccak import keccak
-from pocketnode.errors import Corrupt, PocketError
+from pocketnode.errors import Corrupt, PocketError, Unavailable
 from pocketnode.protocol.session import end_of, payable_from, session_id
 from pocketnode.protocol.statement import amount_down
 from pocketnode.protocol.types import Params, SessionSupplier
@@ -59,12 +59,14 @@ class Claiming:
         async with asyncio.TaskGroup() as group:
             while True:
                 head = await self._market.heads.changed(head)
-                await self.note_pots()
-                await self.doubt()
-                for pot in await asyncio.to_thread(self._pots.all, [PotStage.OPEN]):
-                    if pot.id not in self._busy and head.number >= await self._due(pot):
+                try:
+                    await self.note_pots()
+                    await self.doubt()
+                    for pot in await self._due_at(head.number):
                         self._busy.add(pot.id)
                         group.create_task(self._try(pot))
+                except Unavailable as error:
+                    log.warning("claims_wait", error=str(error))
 
     async def note_pots(self) -> None:
         """Note every pot that receipts are kept for, or that a statement names this supplier in.
@@ -76,8 +78,15 @@ class Claiming:
             if key.supplier == self._operator and key.pot not in known:
                 await self._open(key.application, key.service, key.number, key.gateway)
         for event in await self._follower.events(Stated):
-            if event.pot not in known and event.pot not in self._foreign and not await self._adopt(event):
+            if event.pot not in known and event.pot not in self._foreign:
+                await self._look_at(event)
+
+    async def _look_at(self, event: Stated) -> None:
+        try:
+            if not await self._adopt(event):
                 self._foreign.add(event.pot)
+        except Unavailable as error:  # looked at again with the next block; what is known must not wait for it
+            log.debug("statement_unread", pot=event.pot.hex(), error=str(error))
 
     async def _adopt(self, event: Stated) -> bool:
         """Note the pot of a statement if that names this supplier; return whether it does."""
@@ -149,7 +158,7 @@ class Claiming:
         try:
             await self._sender.retry(intent)
         except Expired:
-            return await self._end(pot, PotStage.MISSED, "the claim window closed before the claim was mined")
+            return await self._missed(pot, "the claim window closed before the claim was mined", last + 1)
         except TransactionFailed as error:
             if "ClaimTooLow" not in str(error):  # made before, by a journal that is lost
                 raise
@@ -180,12 +189,30 @@ class Claiming:
             raise
         except PocketError as error:
             log.warning("claim_waits", pot=pot.id.hex(), session=pot.number, error=str(error))
-            await asyncio.to_thread(self._pots.change, pot.id, note=str(error)[:500])
-            params = await self._market.params(pot.number)
-            if self._market.head >= payable_from(pot.number, params):
-                await self._end(pot, PotStage.MISSED, str(error)[:500])
+            await self._note_failure(pot, error)
         finally:
             self._busy.discard(pot.id)
+
+    async def _note_failure(self, pot: Pot, error: PocketError) -> None:
+        """Note why a claim was not made; what the contract refuses once the window is over it refuses for ever."""
+        note = str(error)[:500]
+        await asyncio.to_thread(self._pots.change, pot.id, note=note)
+        windows = self._market.deployment.windows
+        payable = windows.anchor + (pot.number + 1) * windows.length + windows.statement + windows.claim
+        if self._market.head >= payable and not isinstance(error, Unavailable):
+            await self._missed(pot, note, payable)
+
+    async def _missed(self, pot: Pot, note: str, payable: int) -> PotStage:
+        """Note that no claim was made in time; what the gateway stated is paid nonetheless."""
+        log.error("claim_missed", pot=pot.id.hex(), session=pot.number, error=note)
+        known = await asyncio.to_thread(self._pots.get, pot.id)
+        if known is not None and known.stated:
+            return await self._end(pot, PotStage.STATED, note, payable)
+        return await self._end(pot, PotStage.MISSED, note)
+
+    async def _due_at(self, block: int) -> list[Pot]:
+        waiting = await asyncio.to_thread(self._pots.all, [PotStage.OPEN])
+        return [pot for pot in waiting if pot.id not in self._busy and block >= await self._due(pot)]
 
     async def _due(self, pot: Pot) -> int:
         """Return the block at which to compare: after the statement window, spread over half of the claim window."""

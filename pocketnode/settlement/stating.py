@@ -17,7 +17,7 @@ from pocketnode.chain.market import Market
 from pocketnode.chain.sender import Sender
 from pocketnode.crypto.keccak import keccak
 from pocketnode.crypto.keys import Key
-from pocketnode.errors import Corrupt, PocketError
+from pocketnode.errors import Corrupt, PocketError, Unavailable
 from pocketnode.protocol.digest import statement_digest
 from pocketnode.protocol.quality import Slo
 from pocketnode.protocol.session import end_of, payable_from, session_id
@@ -63,10 +63,12 @@ class Stating:
         async with asyncio.TaskGroup() as group:
             while True:
                 head = await self._market.heads.changed(head)
-                for pot in await asyncio.to_thread(self._pots.all, [PotStage.OPEN]):
-                    if pot.id not in self._busy and head.number >= await self._due(pot):
+                try:
+                    for pot in await self._due_at(head.number):
                         self._busy.add(pot.id)
                         group.create_task(self._try(pot))
+                except Unavailable as error:
+                    log.warning("statements_wait", error=str(error))
 
     async def state(self, pot: Pot) -> PotStage:
         """Post the statement of a pot whose session is over, and return where that leaves the pot.
@@ -130,6 +132,10 @@ class Stating:
             await asyncio.to_thread(self._pots.change, pot.id, note=str(error)[:500])
         finally:
             self._busy.discard(pot.id)
+
+    async def _due_at(self, block: int) -> list[Pot]:
+        waiting = await asyncio.to_thread(self._pots.all, [PotStage.OPEN])
+        return [pot for pot in waiting if pot.id not in self._busy and block >= await self._due(pot)]
 
     async def _due(self, pot: Pot) -> int:
         """Return the block at which to post: once the last relay may have ended, a little spread."""

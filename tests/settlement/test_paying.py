@@ -174,6 +174,26 @@ async def test_a_missed_statement_window_is_said_and_claimed(stage: Stage, tmp_p
         assert (await pay(stage, session, gateway, suppliers)).debit == 40_000
 
 
+async def test_a_missed_claim_window_leaves_what_was_stated(stage: Stage, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        suppliers[0].receipts.keep([receipt(stage, session, GOOD, total=9_000)])
+        await go_to(stage, session.end + 2, gateway)
+        (pot,) = gateway.pots.all()
+        await gateway.stating().state(pot)
+        windows = stage.deployment.windows
+        await go_to(stage, session.end + windows.statement + windows.claim + 1, gateway, *suppliers)
+        claiming = suppliers[0].claiming()
+        await claiming.note_pots()
+        (pot,) = suppliers[0].pots.all()
+        assert await claiming.compare(pot) is PotStage.STATED
+        assert await suppliers[0].withdrawing().withdraw() == 1
+        (pot,) = suppliers[0].pots.all()
+        assert pot.earned == 45_000
+        assert 0 < pot.paid <= pot.stated == 20_000
+
+
 async def test_the_jobs_do_it_all_by_themselves(stage: Stage, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway, suppliers = await open_all(stage, tmp_path, stack)
