@@ -31,6 +31,7 @@ GROUPS: Final[dict[str, tuple[str, str, str]]] = {
     "chain": ("pocketnode.cli.chain", "chain", "Deploy the contracts and read the chain."),
     "completion": ("pocketnode.cli.completion", "completion", "Complete commands in your shell."),
     "config": ("pocketnode.cli.config", "config", "Configuration files: schema, example, check."),
+    "explorer": ("pocketnode.cli.explorer", "explorer", "A deployment in a browser, from its logs alone."),
     "gateway": ("pocketnode.cli.gateway", "gateway", "Run a gateway, its keys and its bond."),
     "keys": ("pocketnode.cli.keys", "keys", "Create and read encrypted keys."),
     "localnet": ("pocketnode.cli.localnet", "localnet", "A whole market on this machine."),

@@ -9,6 +9,7 @@ from pocketnode.web.book import Book, GrantLine, ServiceLine, SupplierLine, name
 
 Facts = Mapping[str, Any]
 Entry = Callable[[Book, Facts], None]
+_TILL: Final = ("Paid", "Kept", "Redeemed", "Bound", "EIP712DomainChanged")
 _ENTRIES: Final[dict[tuple[str, str], Entry]] = {}
 
 
@@ -33,6 +34,21 @@ def entry(contract: str, name: str) -> Callable[[Entry], Entry]:
         return function
 
     return note
+
+
+# What changes nothing that the book says.
+IGNORED: Final = {
+    ("Services", "OwnerProposed"),
+    ("Registry", "OwnerProposed"),
+    ("Escrow", "Paused"),
+    ("Escrow", "Unpaused"),
+    *((contract, name) for contract in ("Registry", "Gateways", "Escrow") for name in _TILL),
+}
+
+
+def known() -> set[tuple[str, str]]:
+    """Return every (contract, event) that the book takes or ignores on purpose."""
+    return {*_ENTRIES, *IGNORED}
 
 
 @entry("Services", "ServiceAdded")
@@ -66,9 +82,9 @@ def _registered(book: Book, facts: Facts) -> None:
     number = facts["registration"]
     terms = (facts["service"], facts["operator"], facts["owner"], facts["price"])
     kept = book.suppliers.get(number)
-    book.suppliers[number] = SupplierLine(number, *terms)
-    if kept is not None:  # Bonded or Listed came first in the same transaction
-        book.suppliers[number].bond, book.suppliers[number].listed = kept.bond, kept.listed
+    line = book.suppliers[number] = SupplierLine(number, *terms)
+    line.bond = facts["bond"]
+    line.listed = kept is not None and kept.listed  # Listed may come first in the same transaction
 
 
 @entry("Registry", "ProfileChanged")

@@ -58,10 +58,19 @@ class Relays:
         digest = hex_of(request.match_info["digest"], 32)
         if digest is None:
             raise BadInput("a relay's digest is 0x and 64 hex digits: the answer's header x-pocketnode-relay")
+        return json(await self.proven(digest))
+
+    async def proven(self, digest: bytes) -> dict[str, Any]:
+        """Return one relay's record with the path to its root.
+
+        Raises
+        ------
+        NotFound
+        """
         for pot in (await asyncio.to_thread(self._recent))[:POTS_SEARCHED_MOST]:
             index = await asyncio.to_thread(_find, self._path(pot), digest)
             if index is not None:
-                return json(self._proven(pot, index))
+                return self._proven(pot, index)
         raise NotFound("no relay of this digest among the records kept: those of old sessions are dropped")
 
     def _recent(self) -> list[Pot]:
@@ -83,6 +92,7 @@ class Relays:
             "path": [f"0x{node.hex()}" for node in self._log.proof(pot.id, index)],
             "root": f"0x{self._log.root(pot.id).hex()}",
             "pot": f"0x{pot.id.hex()}",
+            "gateway": checksum(pot.gateway),
             "stage": str(pot.stage),
             "stated_root": f"0x{stated.relays_root.hex()}" if stated and stated.stated else None,
             "statement": f"0x{stated.transactions['statement'].hex()}" if stated and stated.stated else None,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 
+from pocketnode.chain.contracts import contract
 from pocketnode.chain.events import Claimed, Collected, GatewayFaulted, Stated, Withdrawn
 from pocketnode.web import shown
 from pocketnode.web.book import Book
-from pocketnode.web.entries import apply
+from pocketnode.web.entries import apply, known
+from pocketnode.web.explorer import CONTRACTS
 from pocketnode.web.settled import settle
 
 ETH = b"eth".ljust(32, b"\x00")
@@ -22,8 +24,8 @@ def market() -> Book:
     apply(book, "Services", "ServiceAdded", service | terms)
     for number in (1, 2):
         offer = {"registration": number, "service": ETH, "operator": bytes([number]) * 20, "owner": OWNER, "price": 50}
-        apply(book, "Registry", "Registered", offer | {"profile": OWNER})
-        apply(book, "Registry", "Bonded", {"registration": number, "from": OWNER, "amount": 1000})
+        apply(book, "Registry", "Registered", offer | {"profile": OWNER, "bond": 900})
+        apply(book, "Registry", "Bonded", {"registration": number, "from": OWNER, "amount": 100})
         place = {"registration": number, "service": ETH, "index": number - 1, "fromSession": 1}
         apply(book, "Registry", "Listed", place)
     apply(book, "Escrow", "Deposited", {"application": APP, "from": APP, "amount": 10_000})
@@ -39,6 +41,21 @@ def stated(*entries: tuple[int, int, int, int, int]) -> Stated:
     )
     taken = sum(entry[2] for entry in entries)
     return Stated(POT, APP, GATEWAY, ETH, 3, taken, b"\x05" * 32, priced, 70)
+
+
+def sample(kind: str) -> object:
+    if kind.startswith("uint"):
+        return 1
+    return {"address": OWNER, "bytes32": ETH, "string": "text", "bytes": b"", "bool": True}.get(kind, ())
+
+
+def test_every_event_of_the_contracts_is_taken_or_ignored_on_purpose() -> None:
+    for name in CONTRACTS[:-1]:
+        for abi in contract(name).abi:
+            if abi["type"] == "event":
+                assert (name, abi["name"]) in known(), f"{name}.{abi['name']}"
+                facts = {part["name"]: sample(part["type"]) for part in abi["inputs"]}
+                apply(market(), name, abi["name"], facts)  # every field that the book reads is there
 
 
 def test_a_market_is_listed() -> None:
