@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= auto
 MINUTES ?= 10
 
-.PHONY: help setup localnet test lint format e2e audit soak clean
+.PHONY: help setup localnet test lint format e2e audit soak clean bench bench-smoke
 
 help:
 	@echo "make localnet   start a whole market on this machine: a chain, an LLM, three suppliers, a gateway"
@@ -12,6 +12,8 @@ help:
 	@echo "make lint       ruff and mypy only"
 	@echo "make format     let ruff fix and format what it can"
 	@echo "make e2e        the end-to-end run only"
+	@echo "make bench      measure speed and memory beside nginx, Envoy, LiteLLM and others (over an hour)"
+	@echo "make bench-smoke  the same with tiny counts, in a minute"
 	@echo "make audit      the rest of the faults: slow, and rarely broken"
 	@echo "make soak       mixed load and random faults for MINUTES=10"
 	@echo "make clean      remove everything that was set up or made here"
@@ -44,6 +46,12 @@ audit: setup
 
 soak: setup
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+
+bench: setup
+	$(BIN)/python -m bench $(BENCH)
+
+bench-smoke: setup
+	$(BIN)/python -m bench --smoke
 
 clean:
 	@if [ -x $(BIN)/pocketnode ] && [ -f .localnet/state.json ]; then $(BIN)/pocketnode localnet reset --yes; fi

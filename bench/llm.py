@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MODEL: Final = "smollm2-135m"
 TOKENS: Final = 64
+LEAST_S: Final = 3.0
 
 
 async def start(bench: Bench) -> str:
@@ -48,7 +49,7 @@ async def _stream(place: Place, seconds: float) -> dict[str, Any]:
     target = Url.parse(place.url)
     body = chat_body(place.model, TOKENS, stream=True)
     load = Load(target, numbered(target, body, place.headers), sound=_answered, events=True, warmup_s=0.2)
-    run = await closed_loop(load, 1, seconds)
+    run = await closed_loop(load, 1, max(seconds, LEAST_S))
     rates = [rate_of(exchange) for exchange in run.sound]
     return {**of_run(run), "tokens_per_second": round(statistics.median(rates), 1) if rates else 0.0}
 

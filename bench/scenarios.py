@@ -111,7 +111,7 @@ async def timed_streams(servers: Sequence[Server], counts: Counts) -> dict[str, 
     found: dict[str, dict[str, list[Any]]] = {server.name: {} for server in servers}
     for _ in range(counts.rounds):
         for streams in counts.streams:
-            seconds, warmup_s = (1.0, 0.0) if counts.smoke else (2 * STREAM_S, STREAM_S)
+            seconds, warmup_s = (2.5, 0.0) if counts.smoke else (2 * STREAM_S, STREAM_S)
             how = Open(streams / STREAM_S, seconds, warmup_s)
             plain = await measure(direct, TIMED, how)
             found[direct.name].setdefault(str(streams), []).append(plain)
