@@ -276,8 +276,9 @@ async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[s
         pruning = Pruning(market, key.address, pots, events, journal, records=log)
         records = SessionRecords(log, pots, key.address)
         explorer = Explorer(reader, market)
-        panels = (explorer, Relays(log, PotStore(engine, key.address), lambda pot: explorer.book.pots.get(pot)))
-        outside = Outside(key.address, market, Lanes(key, deployment.domain), records, engine, serving, panels)
+        relays = Relays(log, PotStore(engine, key.address), lambda pot: explorer.book.pots.get(pot))
+        lanes, panels = Lanes(key, deployment.domain), (explorer, relays)
+        outside = Outside(key.address, market, lanes, records, engine, serving, panels, relays)
         jobs: dict[str, Job] = {"heads": heads.run, "records": log.run, "sender": sender.run, "events": follower.run}
         yield outside, {**jobs, "explorer": explorer.run, "statements": stating.run, "pruning": pruning.run}
     engine.dispose()

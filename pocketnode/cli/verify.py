@@ -14,6 +14,7 @@ from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
 from pocketnode.cli.output import json_option, print_facts
+from pocketnode.cli.verify_root import under_root
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import BadInput, NotFound, RemoteError
 from pocketnode.gateway.trust import PROOF
@@ -36,13 +37,16 @@ file_type = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--content-type", help="The answer's type, where there is no header file.")
 @click.option("--application", help="Who paid: to check the session (0x and 40 hex digits).")
 @click.option("--service", help="The service: to check the session.")
+@click.option("--gateway", "gateway_url", help="The gateway's URL, with --api-key: to check the statement's root.")
+@click.option("--api-key", envvar="POCKETNODE_API_KEY", help="A key of that gateway.")
 @click.option("--number", type=int, help="The session's number; the one that runs now if not given.")
 @json_option
 def verify(**given: Any) -> None:
     """Check a saved answer against its proof.
 
     Offline it shows that the named supplier signed this very answer to this very request. With --rpc, --application
-    and --service it also shows that this supplier was in that session.
+    and --service it also shows that this supplier was in that session; with --gateway, once the session is stated, that
+    the answer's record is under the root that the statement put on chain.
 
     \b
     Example:
@@ -65,6 +69,8 @@ def _verify(
     application: str | None,
     service: str | None,
     number: int | None,
+    gateway_url: str | None,
+    api_key: str | None,
 ) -> dict[str, Any]:
     deployed = deployments.read(deployment)
     lines = headers_file.read_text(errors="replace").splitlines() if headers_file else []
@@ -84,7 +90,8 @@ def _verify(
         "backend": "0x" + checked.response.backend.hex(),
     }
     if rpc and application and service:
-        facts |= asyncio.run(_in_session(deployments.read(deployment), rpc, application, service, number, checked))
+        asked = (gateway_url, api_key) if gateway_url and api_key else None
+        facts |= asyncio.run(_in_session(deployed, rpc, application, service, number, checked, asked))
     return facts
 
 
@@ -95,6 +102,7 @@ async def _in_session(
     service: str,
     number: int | None,
     checked: Verified,
+    asked: tuple[str, str] | None,
 ) -> dict[str, Any]:
     payer = deployments.address(application)
     async with Rpc(list(rpc)) as client:
@@ -111,7 +119,10 @@ async def _in_session(
         if supplier is None:
             raise RemoteError("3.7", f"{checksum(checked.receipt.supplier)} was not in session {found}")
         registration = await market.registration(supplier.registration)
-    return {"session_number": found, "registration": supplier.registration, "bond": registration.bond}
+        facts = {"session_number": found, "registration": supplier.registration, "bond": registration.bond}
+        if asked is not None:
+            facts |= await under_root(deployed, client, *asked, found, checked)
+    return facts
 
 
 def _number_of(now: int, payer: bytes, service: str, checked: Verified) -> int:

@@ -24,7 +24,8 @@ from pocketnode.gateway.ingress import Ingress
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.openai_api import OpenAiApi
-from pocketnode.gateway.ports import LaneOpener, Market, Records
+from pocketnode.gateway.ports import LaneOpener, Market, Proofs, Records
+from pocketnode.gateway.relay_api import RelayApi
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_api import RpcApi
 from pocketnode.gateway.rpc_items import RpcItems
@@ -55,6 +56,7 @@ class Outside:
     ----------
     address : the gateway's, 20 bytes.
     serving : filled with the ids of sessions that are not to be stated yet.
+    proofs : shows users that a relay is in its session's records.
     panels : parts of the dashboard that show what the chain and the records say.
     """
 
@@ -65,6 +67,7 @@ class Outside:
     engine: Engine
     serving: set[bytes] = field(default_factory=set)
     panels: Sequence[Panel] = ()
+    proofs: Proofs | None = None
 
 
 class GatewayDaemon:
@@ -110,7 +113,8 @@ class GatewayDaemon:
         self.items = RpcItems(catalog, self.sessions, relaying, self.ledger, self.metrics)
         rpc = RpcApi(self.gate, catalog, self.items)
         self.sockets = RpcSockets(self.gate, rpc, self.items)
-        self._ingress = Ingress(self.gate, openai, rpc, self.sockets, self.metrics, config.limits)
+        relays = RelayApi(self.gate, outside.proofs)
+        self._ingress = Ingress(self.gate, openai, rpc, self.sockets, relays, self.metrics, config.limits)
         self.status = Status(outside.address, catalog, self.sessions)
         token = token_of(config.admin.token_file)
         self._admin = AdminServer(self.status, self.metrics, self.sessions, self._keys, usage, token, extra)

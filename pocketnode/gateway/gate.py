@@ -91,6 +91,10 @@ class Gate:
             self._quiet = asyncio.Event()
             await self._quiet.wait()
 
+    def now_s(self) -> float:
+        """Return the wall clock in seconds."""
+        return time.time()
+
     def request_id(self, request: web.Request) -> str:
         """Return the user's own id of a request if it is sound, or a new one."""
         given = request.headers.get(REQUEST_ID)

@@ -12,6 +12,7 @@ from pocketnode.gateway.gate import Gate
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.openai_api import OpenAiApi, refusal
 from pocketnode.gateway.refusal import INTERNAL, NOT_ALLOWED_VERB, Reason, Refused
+from pocketnode.gateway.relay_api import RelayApi
 from pocketnode.gateway.rpc_api import TARGET, RpcApi
 from pocketnode.gateway.rpc_ws import RpcSockets
 
@@ -33,7 +34,14 @@ class Ingress:
     """Serves until closed."""
 
     def __init__(
-        self, gate: Gate, openai: OpenAiApi, rpc: RpcApi, sockets: RpcSockets, metrics: Metrics, limits: Limits
+        self,
+        gate: Gate,
+        openai: OpenAiApi,
+        rpc: RpcApi,
+        sockets: RpcSockets,
+        relays: RelayApi,
+        metrics: Metrics,
+        limits: Limits,
     ) -> None:
         self._gate = gate
         self._rpc = rpc
@@ -44,6 +52,7 @@ class Ingress:
             self.app.router.add_post(path, openai.post)
         self.app.router.add_get("/v1/models", openai.models)
         self.app.router.add_get("/v1/models/{model:.+}", openai.model)
+        self.app.router.add_get("/v1/relays/{digest}", relays.get)
         self.app.router.add_post("/rpc/{service}", rpc.post)
         self.app.router.add_post("/rpc/{service}/{key}", rpc.post)
         for path in ("/rpc/{service}", "/rpc/{service}/{key}"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from pocketnode.protocol.record import RelayRecord
 from pocketnode.protocol.types import Grant, Params, Session
@@ -59,3 +59,16 @@ class Records(Protocol):
 
     def read(self, session: Session) -> Iterable[RelayRecord]:
         """Return what was recorded in a session, also before a restart."""
+
+
+class Proofs(Protocol):
+    """Shows that a relay is among the records of its session."""
+
+    async def proven(self, digest: bytes) -> dict[str, Any]:
+        """Return the record of the relay with this receipt digest and the path to its root, as JSON values.
+
+        Raises
+        ------
+        NotFound
+            none is kept.
+        """
