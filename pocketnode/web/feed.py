@@ -120,8 +120,7 @@ class Feed:
     def _stored(self, since_s: int, step_s: int, peers: bool) -> Spans:
         """Return the stored spans and the one that runs, joined to steps of `step_s`."""
         stored = self._history.since(since_s, peers) if self._history else []
-        running = self._kept._sums
-        parts = [*stored, *_spans(self._kept._start_s, running)]
+        parts = [*stored, *_spans(*self._kept.running)]
         steps: dict[int, dict[Key, list[Span]]] = {}
         for span in parts:
             place = steps.setdefault(span.start_s // step_s * step_s, {})

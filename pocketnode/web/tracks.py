@@ -85,6 +85,11 @@ class Track:
         return self._spans[-1] if self._spans else None
 
     @property
+    def running(self) -> tuple[int, Mapping[Key, Sums]]:
+        """Start and sums of the span that runs."""
+        return self._start_s, self._sums
+
+    @property
     def spans(self) -> Spans:
         """All spans that are over, the oldest first."""
         return list(self._spans)
