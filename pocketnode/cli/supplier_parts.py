@@ -30,7 +30,9 @@ from pocketnode.store.events import EventStore
 from pocketnode.store.history import HistoryStore
 from pocketnode.store.journal import Journal
 from pocketnode.store.pots import PotStore
+from pocketnode.store.receipt_log import ReceiptLog
 from pocketnode.store.receipts import ReceiptStore
+from pocketnode.supplier.answerer import Owed
 from pocketnode.supplier.config import SupplierConfig
 from pocketnode.supplier.daemon import Outside
 from pocketnode.supplier.money import Money
@@ -96,13 +98,33 @@ async def opened(config: SupplierConfig) -> AsyncIterator[tuple[Outside, Settlin
     """Open everything that the daemon stands on."""
     async with on_chain(config) as chain:
         engine = open_store(config.store)
+        receipts = ReceiptStore(engine)
+        log = receipt_log(engine, receipts)
         try:
             settling = await _settling(config, chain, engine)
             deployment = chain.market.deployment
-            receipts, looks = ReceiptStore(engine), (settling.money, settling.panels, settling.history)
-            yield Outside(chain.key, deployment.domain, chain.market, chain.heads, receipts, *looks), settling
+            looks = settling.money, settling.panels, settling.history
+            seen = chain.key, deployment.domain, chain.market, chain.heads
+            yield Outside(*seen, receipts, *looks, log, owed_in(receipts, chain.key.address)), settling
         finally:
+            if log is not None:
+                log.close()
             engine.dispose()
+
+
+def owed_in(receipts: ReceiptStore, operator: bytes) -> Owed:
+    """Return what tells the units that a gateway's kept Receipts prove in a session."""
+    return lambda session, gateway: sum(kept.units for kept in receipts.lanes(session, gateway, operator))
+
+
+def receipt_log(engine: Engine, receipts: ReceiptStore) -> ReceiptLog | None:
+    """Return the log beside a SQLite store, what a killed run left in it kept; none where the store is a server."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    log = ReceiptLog(Path(engine.url.database).with_suffix(".receipts"))
+    receipts.keep(log.replay())
+    log.clear()
+    return log
 
 
 async def _settling(config: SupplierConfig, chain: OnChain, engine: Engine) -> Settling:

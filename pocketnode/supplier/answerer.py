@@ -31,6 +31,7 @@ READS_WAITING_MOST: Final = 64
 REFUSALS_KEPT: Final = 4096
 REFUSED_FOR_S: Final = 2.0
 _log = structlog.get_logger("supplier.answerer")
+Owed = Callable[[bytes, bytes], int]
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class SupplierAnswerer:
     offers : by 32-byte service id.
     policy : whom to serve; replaced on reload.
     clock : the newest block.
+    owed : units that a gateway owes in a session since before a restart; they count for rule 3.8.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class SupplierAnswerer:
         kept: Kept,
         metrics: Metrics,
         experience: Experience | None = None,
+        owed: Owed = lambda session, gateway: 0,
     ) -> None:
         self.offers = dict(offers)
         self.policy = policy
@@ -83,6 +86,7 @@ class SupplierAnswerer:
         self._kept = kept
         self._metrics = metrics
         self._experience = experience
+        self._owed = owed
         self._accounts: dict[tuple[bytes, bytes], GatewayAccount] = {}
         self._credits: dict[tuple[bytes, bytes], Credit] = {}
         self._reads = asyncio.Semaphore(READS_MOST)
@@ -159,6 +163,7 @@ class SupplierAnswerer:
             self._refused[key] = refusal
             _log.info("lane refused", gateway=f"0x{opening.gateway.hex()}", reason=str(refusal))
             raise
+        account.acknowledged = await asyncio.to_thread(self._owed, opening.session, opening.gateway)
         return self._accounts.setdefault((opening.session, opening.gateway), account)
 
     async def _reading_bounded(self, read: Callable[[], Awaitable[GatewayAccount]]) -> GatewayAccount:

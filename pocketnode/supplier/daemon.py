@@ -19,8 +19,9 @@ from pocketnode.crypto.keys import Key
 from pocketnode.daemon import Job
 from pocketnode.errors import ConfigError
 from pocketnode.store.history import HistoryStore
+from pocketnode.store.receipt_log import ReceiptLog
 from pocketnode.supplier.admin import AdminServer, Extra, token_of
-from pocketnode.supplier.answerer import Offer, SupplierAnswerer
+from pocketnode.supplier.answerer import Offer, Owed, SupplierAnswerer
 from pocketnode.supplier.config import SupplierConfig, Tls
 from pocketnode.supplier.dashboard import SupplierSource
 from pocketnode.supplier.keeping import Keeper
@@ -38,6 +39,11 @@ TIDY_EVERY_S = 1.0
 _log = structlog.get_logger("supplier")
 
 
+def nothing_owed(session: bytes, gateway: bytes) -> int:
+    """Say that no gateway owes anything from before."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What the daemon stands on: made by the command line, or by tests."""
@@ -50,6 +56,8 @@ class Outside:
     experience: Experience | None = None
     panels: Sequence[Panel] = ()
     history: HistoryStore | None = None
+    log: ReceiptLog | None = None
+    owed: Owed = nothing_owed
 
 
 class SupplierDaemon:
@@ -72,7 +80,7 @@ class SupplierDaemon:
     ) -> None:
         self.config = config
         self.metrics = Metrics()
-        self.keeper = Keeper(outside.receipts)
+        self.keeper = Keeper(outside.receipts, outside.log)
         self.port = 0
         self.admin_port = 0
         self.started = asyncio.Event()
@@ -90,6 +98,7 @@ class SupplierDaemon:
             self.keeper,
             self.metrics,
             outside.experience,
+            outside.owed,
         )
         self.server = RelayServer(self.answerer, outside.key, outside.domain, config.limits.lanes)
         self.status = Status(outside.key.address, self.answerer, self.server, self.keeper, outside.clock)

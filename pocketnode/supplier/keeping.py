@@ -1,4 +1,4 @@
-"""Brings Receipts to disk in batches, off the event loop: a kill loses the last 200 ms of them at most."""
+"""Brings Receipts to disk: at once to a log, so that a kill loses none, and in batches to the store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 
 from pocketnode.errors import Unavailable
 from pocketnode.protocol.types import SignedReceipt, SignedResponse
+from pocketnode.store.receipt_log import ReceiptLog
 from pocketnode.store.receipts import KeptReceipt
 from pocketnode.supplier.account import GatewayAccount
 from pocketnode.supplier.ports import Receipts
@@ -34,10 +35,12 @@ class Keeper:
     Parameters
     ----------
     store : where receipts go; called in a thread.
+    log : where they stand until then; without one a kill loses the last 200 ms of them.
     """
 
-    def __init__(self, store: Receipts) -> None:
+    def __init__(self, store: Receipts, log: ReceiptLog | None = None) -> None:
         self._store = store
+        self._log = log
         self._newest: dict[bytes, _Newest] = {}
         self._urgent = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -53,7 +56,7 @@ class Keeper:
         worth = receipt.receipt.total
         known = self._newest.get(receipt.receipt.lane)
         if known is None or worth >= known.worth:
-            self._newest[receipt.receipt.lane] = _Newest(account, receipt, None, worth)
+            self._take(_Newest(account, receipt, None, worth))
         if account.unsaved * 2 > account.terms.credit_limit:
             self._urgent.set()
 
@@ -62,7 +65,12 @@ class Keeper:
         worth = receipt.receipt.total + min(receipt.receipt.hold, response.response.units)
         known = self._newest.get(receipt.receipt.lane)
         if known is None or worth >= known.worth:
-            self._newest[receipt.receipt.lane] = _Newest(account, receipt, response, worth)
+            self._take(_Newest(account, receipt, response, worth))
+
+    def _take(self, newest: _Newest) -> None:
+        self._newest[newest.receipt.receipt.lane] = newest
+        if self._log is not None:
+            self._log.note(_kept(newest))
 
     async def run(self) -> None:
         """Write every 100 ms, at once where much is unsaved, and a last time when cancelled."""
@@ -90,12 +98,16 @@ class Keeper:
             batch, self._newest = self._newest, {}
             if not batch:
                 return
+            if self._log is not None:
+                self._log.turn()
             saved = {newest.account: newest.account.unsaved for newest in batch.values()}
             try:
                 await asyncio.to_thread(self._store.keep, [_kept(newest) for newest in batch.values()])
             except Unavailable:
                 self._put_back(batch)
                 raise
+            if self._log is not None:
+                self._log.committed()
             for account, units in saved.items():
                 account.unsaved -= units
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from sqlalchemy import Engine
 
+from pocketnode.cli.supplier_parts import owed_in
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.errors import Unavailable
@@ -153,7 +154,7 @@ async def start(market: FakeMarket, engine: Engine, tmp_path: Path) -> AsyncIter
             path = tmp_path / "supplier.yaml"
             path.write_text(yaml.safe_dump(config))
             store = ReceiptStore(engine)
-            outside = Outside(SUPPLIER, DOMAIN, market, market, store)
+            outside = Outside(SUPPLIER, DOMAIN, market, market, store, owed=owed_in(store, SUPPLIER.address))
             daemon = await stack.enter_async_context(
                 SupplierDaemon(configs.load(path), outside, lambda: configs.load(path))
             )

@@ -20,6 +20,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.session import service_id, session_id
+from pocketnode.protocol.types import Receipt, SignedReceipt
+from pocketnode.store.receipts import KeptReceipt
 from tests.backends import engines
 from tests.backends.conftest import RawServer
 from tests.backends.engines import free_port
@@ -29,6 +31,7 @@ from tests.supplier.conftest import (
     GATEWAY,
     RPC,
     STRANGER,
+    SUPPLIER,
     FakeMarket,
     Running,
     Start,
@@ -304,3 +307,16 @@ async def test_a_subscription_runs_beside_calls_until_the_user_leaves(
     ended = await reply.cancel()
     assert ended is not None
     assert ended.signed.response.units > 0
+
+
+async def test_what_is_owed_from_before_a_restart_counts(running: Running) -> None:
+    """Escrow guarantees five million units (rule 3.8); all but five of them are owed since an earlier run."""
+    session = session_id(APPLICATION, service_id("eth"), 2)
+    receipt = Receipt(session, SUPPLIER.address, b"\x01" * 32, 9, 4_999_995, 0)
+    signed = SignedReceipt(receipt, b"\x02" * 65)
+    running.store.keep([KeptReceipt(APPLICATION, service_id("eth"), 2, GATEWAY.address, signed)])
+    lane = await running.lane("eth")
+    with pytest.raises(RelayFailed) as refused:
+        await ask(lane, RPC, BLOCK_NUMBER, hold=10)
+    assert refused.value.fault.kind is FaultClass.OUT_OF_BUDGET
+    assert "3.8" in refused.value.fault.message
