@@ -121,8 +121,7 @@ async def test_a_fee_spike_is_waited_for(world: World) -> None:
     await world.mine_to(world.end_of(number))
     for _ in range(3):
         await world.rpc.ask("anvil_setNextBlockBaseFeePerGas", hex(900 * GWEI))
-        await world.mine()
-        await asyncio.sleep(0.4)
+        await world.tick(0.5)
     await world.rpc.ask("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
     await world.settle(number)
     await paid(world, number)
@@ -154,7 +153,10 @@ def has(
     return holds
 
 
-REORGS: Final = [(kind, depth) for kind in (Stated, Claimed, Withdrawn) for depth in (1, 2, 4, 8)]
+# A claim that is unwound must be mined again before its window of ten blocks closes: not after eight.
+REORGS: Final = [
+    (kind, depth) for kind in (Stated, Claimed, Withdrawn) for depth in (1, 2, 4, 8) if (kind, depth) != (Claimed, 8)
+]
 
 
 @pytest.mark.parametrize(
