@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pocketnode.errors import ConfigError
+from pocketnode.overlay import overlaid
 
 _PATHS = ("deployment", "keystore", "password_file", "records")
 
@@ -130,7 +132,8 @@ def load(path: Path) -> GatewayConfig:
         it cannot be read, is not YAML, or breaks the schema; the message names file and field.
     """
     try:
-        return GatewayConfig.parse(yaml.safe_load(path.read_text()), path.absolute().parent)
+        raw = overlaid(yaml.safe_load(path.read_text()), "POCKETNODE_GATEWAY", os.environ)
+        return GatewayConfig.parse(raw, path.absolute().parent)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: name a readable configuration file") from error
     except ValidationError as error:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pocketnode.backends.http import Timeouts
 from pocketnode.backends.pool import Queue
 from pocketnode.errors import ConfigError
+from pocketnode.overlay import overlaid
 from pocketnode.supplier.locating import line_of, place_of
 
 _PATHS = ("deployment", "keystore", "password_file")
@@ -242,7 +243,7 @@ def load(path: Path) -> SupplierConfig:
     """
     try:
         text = path.read_text()
-        raw = yaml.safe_load(text)
+        raw = overlaid(yaml.safe_load(text), "POCKETNODE_SUPPLIER", os.environ)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: name a readable configuration file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2024-13-45 is a ValueError
