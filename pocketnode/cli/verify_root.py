@@ -9,6 +9,7 @@ import aiohttp
 from pocketnode.chain.client import Rpc
 from pocketnode.chain.deployment import Deployment, address
 from pocketnode.chain.events import Stated, read_logs, topic_of, typed
+from pocketnode.chain.heads import block_at
 from pocketnode.crypto import merkle
 from pocketnode.errors import BadInput, RemoteError, Unavailable
 from pocketnode.gateway.verifying import Verified
@@ -66,6 +67,6 @@ async def _told(gateway_url: str, api_key: str, checked: Verified) -> dict[str, 
 async def _stated(deployed: Deployment, rpc: Rpc, number: int, pot: bytes) -> Stated | None:
     windows = deployed.windows
     end = windows.anchor + (number + 1) * windows.length - 1
-    contract = deployed.contracts.settlement
-    logs = await read_logs(rpc, contract, end + 1, end + windows.statement, (topic_of(Stated), pot))
+    last = min(end + windows.statement, (await block_at(rpc, "latest")).number)
+    logs = await read_logs(rpc, deployed.contracts.settlement, end + 1, last, (topic_of(Stated), pot))
     return next((event for event in map(typed, logs) if isinstance(event, Stated)), None)
