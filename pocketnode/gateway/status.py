@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -42,6 +43,7 @@ class Status:
             "missing": missing,
             "uptime_s": round(time.time() - self._started_s, 1),
             "head": self._sessions.market.head,
+            "tasks": len(asyncio.all_tasks()),
             "sessions": [self._session(active) for active in self._sessions.all()],
         }
 

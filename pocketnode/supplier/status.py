@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,6 +54,7 @@ class Status:
             "missing": self.not_ready(),
             "lanes": self._server.lanes,
             "in_flight": self._server.in_flight,
+            "tasks": len(asyncio.all_tasks()),
             "unsaved_lanes": self._keeper.pending,
             "store_failures": self._keeper.failures,
             "services": [_service(offer) for offer in self._answerer.offers.values()],

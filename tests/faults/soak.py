@@ -34,6 +34,7 @@ BUSY: Final = "no supplier could answer: busy"  # the one LLM that all suppliers
 BUSY_MOST: Final = 0.05
 GROWTH_MOST: Final = 0.05
 GROWTH_FREE_MIB: Final = 6.0  # what an allocator's arenas come to, on a run of minutes
+LEFT_MOST: Final = 8  # files or tasks: a session that hands over to the next has both its lanes
 WARM_S: Final = 45.0
 FAULT_EVERY_S: Final = (4.0, 9.0)
 FAULT_LASTS_S: Final = (0.5, 4.0)
@@ -83,7 +84,7 @@ class Soak:
         # One lane for each session has been used by everyone: what is open now is what a market at rest has.
         load = Load(world.url, world._key, rate, seed=self._luck.randrange(2**32))
         await Load(world.url, world._key, rate).run(5)
-        idle = await self._files()
+        idle = await self._held()
         helpers = [asyncio.create_task(job) for job in (self._watch(), self._hurt(seconds - 15))]
         await load.run(seconds)
         for helper in helpers:
@@ -232,16 +233,22 @@ class Soak:
                     wrong.append(f"session {number} of {service} is not paid out: {pot}")
         return wrong
 
-    async def _files(self) -> dict[str, int]:
-        pids = self._world.children.pids
-        return {name: psutil.Process(pids[name]).num_fds() for name in DAEMONS}
+    async def _held(self) -> dict[str, tuple[int, int]]:
+        """Return how many files and tasks each daemon holds."""
+        held = {}
+        for name in DAEMONS:
+            files = psutil.Process(self._world.children.pids[name]).num_fds()
+            held[name] = files, int((await self._world.facts(name))["tasks"])
+        return held
 
-    async def _left_over(self, idle: dict[str, int]) -> list[str]:
-        """Return what a market at rest should not have: more files than at first, more lanes than one each."""
+    async def _left_over(self, idle: dict[str, tuple[int, int]]) -> list[str]:
+        """Return what a market at rest should not have: more files and tasks than at first, more lanes."""
         wrong = []
-        for name, files in (await self._files()).items():
-            if files > idle[name] + 8:
-                wrong.append(f"{name} holds {files} files, {idle[name]} at first")
+        for name, now in (await self._held()).items():
+            self._say(f"{name}: {now[0]} files and {now[1]} tasks, {idle[name][0]} and {idle[name][1]} at first")
+            for what, many, first in zip(("files", "tasks"), now, idle[name], strict=True):
+                if many > first + LEFT_MOST:
+                    wrong.append(f"{name} holds {many} {what}, {first} at first")
         for name in SUPPLIERS:
             facts = await self._world.facts(name)
             # A lane for each service; twice that while one session hands over to the next.

@@ -6,12 +6,11 @@ import asyncio
 import resource
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 import structlog
 
 from pocketnode.cli.logs import log_to_stderr
@@ -23,13 +22,13 @@ from pocketnode.protocol.record import RECORD_BYTES, RelayRecord
 from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.records import RecordLog
 from tests.faults import books
-from tests.faults.world import DAEMONS, UNITS, World, running, until
+from tests.faults.world import DAEMONS, UNITS, World, until
 
 POT = b"\x05" * 32
 CALLS = 60
 AT_ONCE = 4
 VICTIM = SUPPLIERS[0]
-e2e = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+e2e = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 
 def record(units: int) -> RelayRecord:
@@ -131,12 +130,6 @@ def test_a_truncated_database_is_told_as_corrupt(tmp_path: Path, size: int) -> N
     assert path.read_bytes() == whole[:size]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with running(tmp_path_factory.mktemp("disk") / "net") as world:
-        yield world
-
-
 @contextmanager
 def full_disk(world: World, name: str) -> Iterator[None]:
     """Let a daemon's files grow no more. Its log is a file too: what it would say is lost, but for what is short."""
@@ -157,9 +150,10 @@ async def check_books(world: World, number: int) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("victim", [GATEWAY, pytest.param(VICTIM, marks=pytest.mark.audit)])
 async def test_a_daemon_outlives_a_full_disk(world: World, victim: str) -> None:
+    await world.withhold(False)
     number = await world.new_session()
     assert await world.load(CALLS, AT_ONCE) == CALLS
     with full_disk(world, victim):
@@ -179,10 +173,11 @@ async def test_a_daemon_outlives_a_full_disk(world: World, victim: str) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.audit
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("victim", [GATEWAY, VICTIM])
 async def test_a_daemon_outlives_a_locked_database(world: World, victim: str) -> None:
     """Somebody, a backup perhaps, holds the database for longer than writers are willing to wait."""
+    await world.withhold(False)
     number = await world.new_session()
     with closing(sqlite3.connect(world.layout.data(victim) / "state.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -199,7 +194,7 @@ async def test_a_daemon_outlives_a_locked_database(world: World, victim: str) ->
 
 @pytest.mark.e2e
 @pytest.mark.audit
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("victim", [VICTIM, GATEWAY])
 async def test_a_torn_database_is_told_and_left_alone(world: World, victim: str) -> None:
     await world.stop(victim)

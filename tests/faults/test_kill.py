@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
 import pytest
-import pytest_asyncio
 
 from pocketnode.localnet.plan import GATEWAY
 from tests.faults import books
-from tests.faults.world import DAEMONS, UNITS, World, running
+from tests.faults.world import UNITS, World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 AT_ONCE: Final = 4
 CALLS: Final = 60
@@ -81,8 +79,6 @@ SETTLING: Final = (
 OFTEN: Final = {
     "supplier-before-answer-sent-withheld",
     "gateway-after-record-written",
-    "gateway-after-statement-sent",
-    "supplier-after-claim-signed-withheld",
     "supplier-before-withdraw-mined",
 }
 
@@ -92,20 +88,9 @@ def rows(deaths: tuple[Death, ...]) -> list[object]:
     return [pytest.param(death, id=str(death), marks=marks[str(death) in OFTEN]) for death in deaths]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with running(tmp_path_factory.mktemp("kill") / "net") as world:
-        yield world
-
-
 async def prepared(world: World, death: Death) -> int:
-    """Have everyone run as the row wants it, and return a session that has just begun."""
-    statements = {"withhold": death.withheld}
-    if world.configured(GATEWAY)["statements"] != statements:
-        await world.restart(GATEWAY, statements=statements)
-    for name in DAEMONS:
-        if not world.alive(name):
-            await world.start(name)
+    """Have the gateway state or not, as the row wants it, and return a session that has just begun."""
+    await world.withhold(death.withheld)
     return await world.new_session()
 
 

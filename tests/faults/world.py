@@ -232,6 +232,11 @@ class World:
         await self.stop(name)
         await self.start(name, **changes)
 
+    async def withhold(self, yes: bool) -> None:
+        """Have the gateway state its sessions, or never."""
+        if self.configured(GATEWAY).get("statements") != {"withhold": yes}:
+            await self.restart(GATEWAY, statements={"withhold": yes})
+
     def configure(self, name: str, **changes: Any) -> None:
         """Change top-level fields of a daemon's configuration."""
         path = self.layout.config(name)
