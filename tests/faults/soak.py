@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import psutil
@@ -34,7 +34,10 @@ BUSY: Final = "no supplier could answer: busy"  # the one LLM that all suppliers
 BUSY_MOST: Final = 0.05
 GROWTH_MOST: Final = 0.05
 GROWTH_FREE_MIB: Final = 6.0  # what an allocator's arenas come to, on a run of minutes
-LEFT_MOST: Final = 8  # files or tasks: a session that hands over to the next has both its lanes
+LEFT_MOST: Final = (
+    24  # files or tasks: pools of connections fill up once, and at a boundary there are two sessions' lanes
+)
+FILES_MORE_MOST: Final = 8  # once they are filled
 WARM_S: Final = 45.0
 FAULT_EVERY_S: Final = (4.0, 9.0)
 FAULT_LASTS_S: Final = (0.5, 4.0)
@@ -47,21 +50,33 @@ class Life:
 
     name: str
     pid: int
-    rss_mib: list[tuple[float, float]] = field(default_factory=list)
+    seen: list[tuple[float, float, int]] = field(default_factory=list)  # at, MiB, files
 
     def look(self, now_s: float) -> None:
         with contextlib.suppress(psutil.Error):
-            self.rss_mib.append((now_s, psutil.Process(self.pid).memory_info().rss / 2**20))
+            process = psutil.Process(self.pid)
+            self.seen.append((now_s, process.memory_info().rss / 2**20, process.num_fds()))
 
-    def growth(self) -> tuple[float, float] | None:
-        """Return the median after warm-up and at the end, in MiB; None for a life too short to tell."""
-        if not self.rss_mib or self.rss_mib[-1][0] - self.rss_mib[0][0] < WARM_S * 1.5:
+    def growth(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Return the medians of MiB and of files after warm-up, and those at the end; None for too short a life."""
+        if not self.seen or self.seen[-1][0] - self.seen[0][0] < WARM_S * 1.5:
             return None
-        begun_s, ended_s = self.rss_mib[0][0], self.rss_mib[-1][0]
+        begun_s, ended_s = self.seen[0][0], self.seen[-1][0]
         part_s = (ended_s - begun_s - WARM_S) / 4
-        early = [mib for at, mib in self.rss_mib if begun_s + WARM_S <= at <= begun_s + WARM_S + part_s]
-        late = [mib for at, mib in self.rss_mib if at >= ended_s - part_s]
-        return statistics.median(early), statistics.median(late)
+        early = [look for look in self.seen if begun_s + WARM_S <= look[0] <= begun_s + WARM_S + part_s]
+        late = [look for look in self.seen if look[0] >= ended_s - part_s]
+        return _medians(early), _medians(late)
+
+
+def _medians(looks: list[tuple[float, float, int]]) -> tuple[float, float]:
+    return statistics.median(mib for _, mib, _ in looks), statistics.median(files for _, _, files in looks)
+
+
+class CalmLoad(Load):
+    """Mixed load whose chats are short and have one answer only, so that another supplier can go on with a stream."""
+
+    def _question(self, stream: bool) -> dict[str, Any]:
+        return {**super()._question(stream), "temperature": 0, "max_tokens": 12}
 
 
 class Soak:
@@ -82,8 +97,8 @@ class Soak:
         await world.rpc.ask("evm_setIntervalMining", 1)
         await until(self._ready, 30, "the gateway is not ready")
         # One lane for each session has been used by everyone: what is open now is what a market at rest has.
-        load = Load(world.url, world._key, rate, seed=self._luck.randrange(2**32))
-        await Load(world.url, world._key, rate).run(5)
+        load = CalmLoad(world.url, world._key, rate, seed=self._luck.randrange(2**32))
+        await CalmLoad(world.url, world._key, rate).run(5)
         idle = await self._held()
         helpers = [asyncio.create_task(job) for job in (self._watch(), self._hurt(seconds - 15))]
         await load.run(seconds)
@@ -192,8 +207,11 @@ class Soak:
             found = life.growth()
             if found is None:
                 continue
-            early, late = found
-            self._say(f"{life.name} (pid {life.pid}): {early:.1f} MiB after warm-up, {late:.1f} MiB at the end")
+            (early, files), (late, files_late) = found
+            then, now = f"{early:.1f} MiB and {files:g} files", f"{late:.1f} MiB and {files_late:g} files"
+            self._say(f"{life.name} (pid {life.pid}): {then} after warm-up, {now} at the end")
+            if files_late > files + FILES_MORE_MOST:
+                wrong.append(f"{life.name} went from {files:g} to {files_late:g} files")
             if late > early * (1 + GROWTH_MOST) and late - early > GROWTH_FREE_MIB:
                 wrong.append(f"{life.name} grew from {early:.1f} to {late:.1f} MiB")
         return wrong
@@ -254,6 +272,10 @@ class Soak:
             # A lane for each service; twice that while one session hands over to the next.
             if facts["lanes"] > 4 or facts["in_flight"]:
                 wrong.append(f"{name} has {facts['lanes']} lanes and {facts['in_flight']} relays in flight")
+            for service in facts["services"]:
+                held = [backend["in_flight"] for backend in service["backends"]]
+                if any(held) or service["waiting"]:
+                    wrong.append(f"{name} holds places of {service['id']}: {held}, {service['waiting']} wait")
         return wrong
 
 
