@@ -109,6 +109,11 @@ class Attempt:
         return b"".join(parts)
 
     @property
+    def arrived(self) -> bool:
+        """Whether the whole answer is here already, so that reading it needs no timer."""
+        return self.reply is not None and self.reply.ended is not None
+
+    @property
     def waited_s(self) -> float:
         """Seconds since the supplier was asked."""
         return time.perf_counter() - self._started_s

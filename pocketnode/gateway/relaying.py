@@ -90,7 +90,7 @@ class Relaying:
     async def _settled(self, order: Order, attempt: Attempt, trial: Trial) -> Answer | None:
         """Wait for an attempt to its end; return its answer, or None if another supplier should be asked."""
         try:
-            async with asyncio.timeout(trial.left_s):
+            async with asyncio.timeout(None if attempt.arrived else trial.left_s):
                 body = await attempt.whole(order.head, order.body, order.hold, order.most)
                 assert attempt.reply is not None
                 answer = Answer(decode_answer(attempt.reply.head), body, attempt, trial.attempts)
