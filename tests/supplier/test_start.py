@@ -42,8 +42,8 @@ DEPLOYER, APPLICATION, GATEWAY, OPERATOR = KEYS[0], KEYS[1], KEYS[2], KEYS[3]
 NEWCOMER = KEYS[4]
 SERVICE = service_id("eth")
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
-READY_S = 60.0
-PAID_S = 120.0
+READY_S = 120.0
+PAID_S = 180.0
 PAYOUT = b"\x77" * 20
 
 
@@ -62,31 +62,40 @@ class Market:
 
 
 @pytest.fixture(scope="module")
-def chain_url() -> Iterator[str]:
+def opened() -> Iterator[tuple[str, Deployment, int]]:
+    """A chain with one service, one application and one supplier, in the first session where that holds."""
     with anvil() as url:
-        yield url
+        port = free_port()
+        yield url, asyncio.run(open_market(url, port)), port
 
 
-@pytest.fixture
-async def market(chain_url: str) -> AsyncIterator[Market]:
-    """A market with one service, one application and one supplier, in the first session where that holds."""
-    async with Rpc([chain_url]) as rpc:
+async def open_market(url: str, port: int) -> Deployment:
+    async with Rpc([url]) as rpc:
         await ready(rpc)
         async with sending(rpc, DEPLOYER) as sender:
             deployment = await deploy(rpc, sender, Plan(spans=LOCAL_SPANS))
-        market = Market(chain_url, rpc, deployment, free_port())
         async with acting(rpc, deployment, DEPLOYER) as actor:
-            for key in (APPLICATION, OPERATOR):
+            for key in (APPLICATION, OPERATOR, NEWCOMER):
                 await operations.mint(actor, key.address, 10**12)
             await operations.add_service(actor, builtin_bytes("eth"), "", 10**9)
         async with acting(rpc, deployment, APPLICATION) as actor:
             await operations.deposit(actor, actor.address, 10**11)
             await operations.grant(actor, GATEWAY.address, SERVICE, 10**9)
         async with acting(rpc, deployment, OPERATOR) as actor:
-            profile = operations.Profile(OPERATOR.address, f"127.0.0.1:{market.port}", ((PAYOUT, 10_000),))
+            profile = operations.Profile(OPERATOR.address, f"127.0.0.1:{port}", ((PAYOUT, 10_000),))
             await operations.register(actor, SERVICE, profile, 1_000_000, 10**6)
         await rpc.ask("anvil_mine", "0x15")
-        yield market
+    return deployment
+
+
+@pytest.fixture
+async def market(opened: tuple[str, Deployment, int]) -> AsyncIterator[Market]:
+    """That market, put back after the test to what it was before."""
+    url, deployment, port = opened
+    async with Rpc([url]) as rpc:
+        snapshot = await rpc.ask("evm_snapshot")
+        yield Market(url, rpc, deployment, port)
+        await rpc.ask("evm_revert", snapshot)
 
 
 @pytest.fixture
@@ -139,7 +148,7 @@ def change(config: Path, **fields: Any) -> dict[str, Any]:
 async def command(config: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
     """Run `pocketnode supplier`; return exit code, JSON lines and stderr."""
     argv = [sys.executable, "-m", "pocketnode", "supplier", *words, "--config", str(config)]
-    ended = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=60)
+    ended = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=120)
     return ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()], ended.stderr
 
 
@@ -174,8 +183,6 @@ async def test_what_is_wrong_is_named_with_its_remedy(config: Path) -> None:
 
 
 async def test_only_what_a_backend_does_is_registered(market: Market, config: Path) -> None:
-    async with acting(market.rpc, market.deployment, DEPLOYER) as actor:
-        await operations.mint(actor, NEWCOMER.address, 10**6)
     keystore.create(config.with_name("newcomer.json"), NEWCOMER, "secret", keystore.LIGHT_COST)
     words = ["register", "eth", "--bond", "1000", "--json", "--keystore", str(config.with_name("newcomer.json"))]
     words += ["--password-file", str(config.with_name("password"))]
@@ -251,4 +258,4 @@ async def test_what_no_statement_covers_is_claimed_and_paid_out(
 
 async def test_sigterm_ends_it_in_time_with_exit_code_0(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=15) == 0
+    assert process.wait(timeout=60) == 0
