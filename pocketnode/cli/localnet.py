@@ -145,7 +145,7 @@ def found_plan(layout: Layout) -> Plan:
 
 
 def how_to_use(layout: Layout, network: Plan) -> str:
-    """Return the addresses, the key, and three commands to paste."""
+    """Return the addresses, the key, the dashboard with its token, and three commands to paste."""
     url = network.url(plan.GATEWAY)
     api_key = layout.api_key.read_text().strip()
     auth = f'-H "Authorization: Bearer {api_key}" -H "Content-Type: application/json"'
@@ -154,6 +154,8 @@ def how_to_use(layout: Layout, network: Plan) -> str:
   OpenAI base URL   {url}/v1
   Ethereum RPC URL  {url}/rpc/eth
   API key           {api_key}
+  Dashboard         {network.admin_url(plan.GATEWAY)}/
+  its token         {layout.admin_token.read_text().strip()}
 
   curl {url}/v1/chat/completions {auth} -d '{{{question}}}'
 
