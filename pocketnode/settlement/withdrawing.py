@@ -12,7 +12,7 @@ import structlog
 
 from pocketnode.chain.contracts import contract
 from pocketnode.chain.errors import TransactionFailed
-from pocketnode.chain.events import Collected, Stated, Withdrawn
+from pocketnode.chain.events import Claimed, Collected, Stated, Withdrawn
 from pocketnode.chain.follower import Follower
 from pocketnode.chain.heads import Block
 from pocketnode.chain.market import Market
@@ -106,11 +106,23 @@ class Withdrawing:
 
     async def _ready(self, pot: Pot) -> _Ready | None:
         params = await self._market.params(pot.number)
-        if self._market.head < payable_from(pot.number, params):
+        payable = payable_from(pot.number, params)
+        if self._market.head < payable:
             return None
+        await self._follower.wait(payable - 1)
         if pot.stage is not PotStage.PAYABLE:
             await asyncio.to_thread(self._pots.change, pot.id, stage=PotStage.PAYABLE, until=0)
+        if not await self._is_owed(pot):
+            await asyncio.to_thread(self._pots.change, pot.id, stage=PotStage.MISSED, note="a reorg took it back")
+            return None
         return _Ready(pot, await priced_of(self._follower, pot.id))
+
+    async def _is_owed(self, pot: Pot) -> bool:
+        """Return whether the chain still says so: one pot that owes nothing would make the whole batch fail."""
+        stated = await self._follower.events(Stated, pot.id)
+        if any(entry.rank == pot.rank for event in stated for entry in event.entries):
+            return True
+        return any(claim.rank == pot.rank for claim in await self._follower.events(Claimed, pot.id))
 
     def _is_worth(self, batch: Sequence[_Ready]) -> bool:
         windows = self._market.deployment.windows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from pocketnode.chain.client import Rpc
@@ -11,6 +12,7 @@ from pocketnode.chain.operations import token_balance
 from pocketnode.protocol.quality import Verdict
 from pocketnode.protocol.types import Session
 from pocketnode.settlement.books import Book, books
+from pocketnode.settlement.stating import pot_of
 from pocketnode.store.pots import PotStage
 from tests.anvil import mine_to
 from tests.settlement.market import (
@@ -27,6 +29,7 @@ from tests.settlement.market import (
 )
 
 GOOD, SLOW, IDLE = SUPPLIERS
+OTHER_GATEWAY = b"\x99" * 20
 
 
 async def open_all(stage: Stage, folder: Path, stack: AsyncExitStack) -> tuple[Party, list[Party]]:
@@ -192,6 +195,19 @@ async def test_a_missed_claim_window_leaves_what_was_stated(stage: Stage, tmp_pa
         (pot,) = suppliers[0].pots.all()
         assert pot.earned == 45_000
         assert 0 < pot.paid <= pot.stated == 20_000
+
+
+async def test_a_claim_that_the_chain_lost_does_not_hold_up_other_pay(stage: Stage, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        lost = pot_of(session.application, session.service, session.number, OTHER_GATEWAY)
+        suppliers[0].pots.open(replace(lost, stage=PotStage.CLAIMED, claimed=1))
+        await go_to(stage, session.end + 2, gateway)
+        (pot,) = gateway.pots.all()
+        await gateway.stating().state(pot)
+        assert (await pay(stage, session, gateway, suppliers)).balances
+        assert sorted(p.stage for p in suppliers[0].pots.all()) == [PotStage.MISSED, PotStage.PAID]
 
 
 async def test_the_jobs_do_it_all_by_themselves(stage: Stage, tmp_path: Path) -> None:
