@@ -6,7 +6,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 export const COLOURS = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"];
 
-function axes(format, spanS) {
+function axes(format, spanS, nothing) {
   const shared = {
     stroke: () => css("--text-3"),
     font: '11px "Inter", system-ui, sans-serif',
@@ -17,7 +17,7 @@ function axes(format, spanS) {
   time.values = (_, splits) => splits.map((t) => clock(t, Math.max(spanS, 3601)));
   if (spanS <= 600) time.space = 64;
   if (spanS <= 600) time.values = (_, splits) => splits.map((t) => clock(t, spanS));
-  const value = { ...shared, size: 58, gap: 6, space: 34, values: (_, splits) => splits.map((v) => (v === null ? "" : format(v))) };
+  const value = { ...shared, size: 58, gap: 6, space: 34, values: (_, splits) => splits.map((v) => (v === null || nothing ? "" : format(v))) };
   return [time, value];
 }
 
@@ -31,7 +31,7 @@ function options(props, width, onCursor) {
     legend: { show: false },
     cursor: { sync: { key: "page" }, points: { size: 6 }, drag: { x: false, y: false }, y: false },
     scales: { x: { time: true }, y: { range: props.range ?? top } },
-    axes: axes(format, spanS),
+    axes: axes(format, spanS, isNothing(props)),
     series: [
       {},
       ...lines.map((line) => ({
@@ -47,10 +47,15 @@ function options(props, width, onCursor) {
   };
 }
 
+/** Whether a chart has nothing to show: no values, or only zeros where these say that nothing happened. */
+function isNothing({ lines, zeroIsNothing }) {
+  return !lines.some((line) => line.values.some((value) => value !== null && value !== undefined && (!zeroIsNothing || value)));
+}
+
 function usePlot(props, frame, onCursor) {
   const plot = useRef(null);
   const data = [props.t, ...props.lines.map((line) => line.values)];
-  const shape = `${props.lines.map((line) => line.name + line.colour).join()}|${props.spanS}|${props.lines.some((l) => l.values.filter((v) => v !== null).length < 3)}`;
+  const shape = `${isNothing(props)}|${props.lines.map((line) => line.name + line.colour).join()}|${props.spanS}|${props.lines.some((l) => l.values.filter((v) => v !== null).length < 3)}`;
   const latest = useRef(null);
   latest.current = { props, data };
   useLayoutEffect(() => {
@@ -93,14 +98,14 @@ export function Chart(props) {
   usePlot(props, frame, setAt);
   const place = at !== null && at < t.length ? at : t.length - 1;
   const said = lines.map((line) => `${line.name} ${format(line.values[place])}`).join(", ");
-  const nothing = !lines.some((line) => line.values.some((value) => value !== null && value !== undefined && (!props.zeroIsNothing || value)));
+  const nothing = isNothing(props);
   return html`<figure class="chart card">
     <figcaption>
       <h2>${title}</h2>
       ${headline !== undefined && html`<span class="headline">${headline}<span class="unit">${unit}</span></span>`}
     </figcaption>
     <div class="plot" ref=${frame} role="img" aria-label=${`${title}: ${nothing ? "no data yet" : said}`} data-points=${t.length}>
-      ${nothing && html`<div class="nothing">${empty ?? "Nothing in this span yet"}</div>`}
+      ${nothing && html`<div class="nothing"><span>${empty ?? "Nothing in this span yet"}</span></div>`}
     </div>
     <div class="legend" aria-hidden="true">
       ${lines.map(
