@@ -91,7 +91,8 @@ function PeerCharts({ service, rows }) {
   const lines = (values, extra = {}) =>
     operators.map((operator, place) => ({ name: `${operator.slice(0, 6)}…${operator.slice(-4)}`, colour: COLOURS[place], values: values(data.series[operator]), ...extra }));
   const shared = { t: data.t, spanS, height: 150 };
-  return html`<section class="grid-2" aria-label="Charts of the last hour">
+  return html`<section class="grid-3" aria-label="Charts of the last hour">
+    <${Chart} title="Good answers" lines=${lines((c) => ratio(c.good, c.relays), { sparse: true })} format=${(v) => percent(v, 0)} range=${() => [0, 1.02]} ...${shared} />
     <${Chart} title="Attempts a second" lines=${lines((c) => perSecond(c.relays, data.step_s))} format=${short} zeroIsNothing ...${shared} />
     <${Chart} title="First byte, p95" lines=${lines((c) => c.p95_ms, { sparse: true })} format=${ms} ...${shared} />
   </section>`;
