@@ -25,8 +25,8 @@ Files are YAML. They are strict: a key that is not listed here is an error, so t
 default. Relative paths are meant from the folder of the file.
 
 The environment stands over the file: `POCKETNODE_SUPPLIER__ADMIN__LISTEN=0.0.0.0:9100` sets `admin.listen` of a
-supplier, `POCKETNODE_GATEWAY__RPC='[http://one, http://two]'` the nodes of a gateway. Two underscores part the keys of a
-path, items of a list go by number, values are YAML. A flag of a command stands over both.
+supplier, `POCKETNODE_GATEWAY__RPC='[http://one, http://two]'` the nodes of a gateway. Two underscores part the keys of
+a path, items of a list go by number, values are YAML. A flag of a command stands over both.
 
 `pocketnode config example supplier` prints a whole file, `pocketnode config check supplier FILE` checks one, and
 `pocketnode config schema supplier` prints the JSON schema that editors complete by.
