@@ -280,6 +280,7 @@ async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[s
         lanes, panels = Lanes(key, deployment.domain), (explorer, relays)
         outside = Outside(key.address, market, lanes, records, engine, serving, panels, relays)
         jobs: dict[str, Job] = {"heads": heads.run, "records": log.run, "sender": sender.run, "events": follower.run}
+        jobs["pots"] = records.run
         yield outside, {**jobs, "explorer": explorer.run, "statements": stating.run, "pruning": pruning.run}
     engine.dispose()
 

@@ -37,7 +37,7 @@ GROWTH_FREE_MIB: Final = 6.0  # what an allocator's arenas come to, on a run of 
 LEFT_MOST: Final = (
     24  # files or tasks: pools of connections fill up once, and at a boundary there are two sessions' lanes
 )
-FILES_MORE_MOST: Final = 8  # once they are filled
+FILES_MORE_MOST: Final = 16  # the rest of the pools, and users who keep their connections
 WARM_S: Final = 45.0
 FAULT_EVERY_S: Final = (4.0, 9.0)
 FAULT_LASTS_S: Final = (0.5, 4.0)

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,7 +20,10 @@ from pocketnode.localnet.children import ChildFailed
 from pocketnode.localnet.plan import GATEWAY, SUPPLIERS
 from pocketnode.protocol.quality import Verdict
 from pocketnode.protocol.record import RECORD_BYTES, RelayRecord
+from pocketnode.protocol.types import Session
+from pocketnode.settlement.records import SessionRecords
 from pocketnode.store.engine import open_store, sqlite_url
+from pocketnode.store.pots import PotStore
 from pocketnode.store.records import RecordLog
 from tests.faults import books
 from tests.faults.world import DAEMONS, UNITS, World, until
@@ -128,6 +132,28 @@ def test_a_truncated_database_is_told_as_corrupt(tmp_path: Path, size: int) -> N
     with pytest.raises(Corrupt, match=r"state\.db"):
         open_store(sqlite_url(path)).dispose()
     assert path.read_bytes() == whole[:size]
+
+
+def test_a_locked_database_does_not_hold_requests_up(tmp_path: Path) -> None:
+    """A session's first record comes while somebody else holds the database: its pot is noted when it is free."""
+    path = tmp_path / "state.db"
+    engine = open_store(sqlite_url(path))
+    pots = PotStore(engine, b"\x01" * 20)
+    log = RecordLog(tmp_path / "records")
+    records = SessionRecords(log, pots, b"\x01" * 20)
+    session = Session(b"\x02" * 32, b"\x03" * 20, b"\x04" * 32, 7, 1, 20, True, ())
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        begun_s = time.monotonic()
+        for units in range(100):
+            records.append(session, record(units))
+        assert time.monotonic() - begun_s < 1
+        other.execute("ROLLBACK")
+    records.note()
+    assert [pot.number for pot in pots.all()] == [7]
+    assert len(list(records.read(session))) == 100
+    log.close()
+    engine.dispose()
 
 
 @contextmanager

@@ -49,6 +49,7 @@ async def serve(stage: Stage, gateway: Party, suppliers: list[Party]) -> Session
     for _ in range(40):
         records.append(session, record(session, GOOD, 100))
         records.append(session, record(session, SLOW, 100, Verdict.GOOD, ms=900))
+    records.note()
     for supplier in suppliers[:2]:
         supplier.receipts.keep([receipt(stage, session, supplier.key, 4_000)])
     return session
