@@ -121,9 +121,14 @@ def _answer(kind: str) -> str:
         return f"default_type application/json; return 200 '{rpc_answer()}';"
     if kind == CHAT:
         return f"default_type application/json; return 200 '{completion()}';"
-    pause = f" echo_sleep {INTERVAL_S};" if kind == TIMED else ""
-    steps = "\n".join(f"echo '{event}'; echo ''; echo_flush;{pause}" for event in events())
+    pause = f"echo_sleep {INTERVAL_S};" if kind == TIMED else ""
+    tokens, end = events()[:TOKENS], events()[TOKENS:]  # what ends a stream comes at once, as servers send it
+    steps = "\n".join([*(_said(event) + pause for event in tokens), *map(_said, end)])
     return f"default_type text/event-stream;\n{steps}\n"
+
+
+def _said(event: str) -> str:
+    return f"echo '{event}'; echo ''; echo_flush;"
 
 
 def _proxy_server(port: int, to: str) -> str:

@@ -49,7 +49,7 @@ class Counts:
         return "64" if 64 in self.connections else str(self.connections[-1])
 
 
-FULL: Final = Counts(5, 5.0, 1.5, (1, 16, 64, 256), 500.0, (0.25, 0.5, 0.8), (50, 150, 300), 1_000_000)
+FULL: Final = Counts(3, 4.0, 1.0, (1, 16, 64, 256), 500.0, (0.25, 0.5, 0.8), (50, 150, 300), 1_000_000)
 SMOKE: Final = Counts(1, 0.6, 0.3, (8,), 50.0, (0.5,), (4,), 500, smoke=True)
 
 
