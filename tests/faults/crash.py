@@ -2,7 +2,7 @@
 
 The steps are functions of the program, wrapped from outside before the command runs: nothing of this is in the program.
 The process kills itself (SIGKILL: nothing is flushed, nothing is said) when it reaches the step that the file ARM
-names, and removes the file first, so that the next start lives.
+names, and removes the file first, so that the next start lives. With CHEAT in its environment it also cheats.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from tests.faults import cheating
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ if __name__ == "__main__":
     arm, *words = sys.argv[1:]
     for name, point in POINTS.items():
         install(name, point, Path(arm))
+    if cheat := os.environ.get("CHEAT"):
+        cheating.install(cheat)
     sys.argv = ["pocketnode", *words]
     from pocketnode.cli.main import main
 

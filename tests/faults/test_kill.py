@@ -79,7 +79,6 @@ SETTLING: Final = (
 OFTEN: Final = {
     "supplier-before-answer-sent-withheld",
     "gateway-after-record-written",
-    "supplier-before-withdraw-mined",
 }
 
 

@@ -185,15 +185,18 @@ class World:
 
     # ---- processes
 
-    async def start(self, name: str, timeout_s: float = 60, **changes: Any) -> None:
-        """Start a daemon by its command, in a launcher that can kill it at a step; `changes` go to its file."""
+    async def start(self, name: str, timeout_s: float = 60, cheat: str = "", **changes: Any) -> None:
+        """Start a daemon by its command, in a launcher that can kill it at a step or have it cheat.
+
+        `changes` go to its configuration, `cheat` is one of tests.faults.cheating.
+        """
         if changes:
             self.configure(name, **changes)
         child = _child(self.layout, self.plan, name)
         words = child.argv[child.argv.index("pocketnode") + 1 :]
         self._armed(name).unlink(missing_ok=True)
         argv = [sys.executable, "-m", "tests.faults.crash", str(self._armed(name)), *words]
-        await self.children.start(replace(child, argv=argv, env={"PYTHONPATH": str(ROOT)}), timeout_s)
+        await self.children.start(replace(child, argv=argv, env={"PYTHONPATH": str(ROOT), "CHEAT": cheat}), timeout_s)
 
     def arm(self, name: str, point: str) -> None:
         """Have a daemon kill itself when it comes to a point of tests.faults.crash."""
