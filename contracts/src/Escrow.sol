@@ -36,6 +36,8 @@ contract Escrow is IEscrow, Clock, Till {
     bool public depositsPaused;
 
     mapping(address application => Account) private _accounts;
+    // `grant` pushes to it through a storage pointer.
+    // slither-disable-next-line uninitialized-state
     mapping(address application => Listed[]) private _lists;
     mapping(address application => mapping(address gateway => mapping(bytes32 service => Terms))) private _grants;
 
@@ -53,6 +55,9 @@ contract Escrow is IEscrow, Clock, Till {
         _deposit(application, amount);
     }
 
+    // slither-disable-start reentrancy-benign
+    // The permit goes to the token, as the deposit after it does; the guard holds throughout.
+
     /// @inheritdoc IEscrow
     function depositWithPermit(address application, uint112 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
         external
@@ -62,6 +67,8 @@ contract Escrow is IEscrow, Clock, Till {
         try IERC20Permit(address(token)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
         _deposit(application, amount);
     }
+
+    // slither-disable-end reentrancy-benign
 
     /// @inheritdoc IEscrow
     function thaw(uint112 amount) external {

@@ -19,7 +19,10 @@ contract Gateways is IGateways, Clock, Till {
 
     mapping(address gateway => Bond) private _bonds;
 
+    // Address zero has no code either.
+    // slither-disable-next-line missing-zero-check
     constructor(IParams params_, IERC20 token_, address escrow_) Clock(params_.windows()) Till(token_) {
+        if (escrow_.code.length == 0) revert NoCode(escrow_);
         (params, escrow) = (params_, escrow_);
     }
 

@@ -61,6 +61,9 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         (gateways, escrow, sessions) = (gateways_, escrow_, sessions_);
     }
 
+    // slither-disable-start reentrancy-no-eth
+    // Escrow.take calls nobody, and all entrances of this contract that write are guarded.
+
     /// @inheritdoc ISettlement
     function postStatement(Statement calldata statement, address gateway, bytes calldata signature)
         external
@@ -111,6 +114,8 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
             _fault(id, key.gateway, member, proof.totals - sums.own.units);
         }
     }
+
+    // slither-disable-end reentrancy-no-eth
 
     /// @inheritdoc ISettlement
     function withdraw(uint32 registration, PayRef[] calldata pots) external nonReentrant returns (uint256 paid) {
@@ -217,6 +222,8 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
 
     /// @dev Checks and prices a statement's entries (rules 5.2 and 5.3).
     function _price(PotKey memory key, bytes calldata entries) private view returns (bytes memory priced, uint256 sum) {
+        // The product finds a length that is no whole number of entries.
+        // slither-disable-next-line divide-before-multiply
         uint256 n = entries.length / Entries.STATED;
         if (n == 0 || entries.length != n * Entries.STATED) revert BadEntries(entries.length);
         (uint256 count, uint256[] memory slots) = registry.slotsAt(key.service, key.session, _indices(entries, n));
@@ -346,15 +353,19 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         (pot.excess, pot.taken) = (uint88(excess), uint96(taken + more));
     }
 
-    /// @dev Rule 5.15. A higher claim after this one pays only what it adds.
+    /// @dev Rule 5.15. A higher claim after this one pays only what it adds: nothing, if responses made it higher.
+    // slither-disable-start reentrancy-no-eth,reentrancy-benign,reentrancy-events
+    // Gateways moves the token to Escrow; both entrances of this contract are guarded while it does.
     function _fault(bytes32 id, address gateway, Member memory member, uint256 units) private {
         uint96 before = _compensations[id][member.rank];
-        uint256 due = Pay.amountDown(units, member.price) - before;
-        uint96 got = gateways.slash(gateway, due);
+        uint256 due = Pay.amountDown(units, member.price);
+        if (due <= before) return;
+        uint96 got = gateways.slash(gateway, due - before);
         _compensations[id][member.rank] = before + got;
         _claims[id][member.rank].faulted = true;
         emit GatewayFaulted(id, member.registration, gateway, uint64(units), got);
     }
+    // slither-disable-end reentrancy-no-eth,reentrancy-benign,reentrancy-events
 
     /// @dev Marks one rank of one pot as paid; `open` is false if it was before.
     function _settle(uint32 registration, PayRef calldata ref)

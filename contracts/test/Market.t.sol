@@ -10,6 +10,7 @@ import {IServices} from "../src/interfaces/IServices.sol";
 import {ITill} from "../src/interfaces/ITill.sol";
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Params} from "../src/Params.sol";
+import {Gateways} from "../src/Gateways.sol";
 import {Escrow} from "../src/Escrow.sol";
 import {World} from "./World.sol";
 
@@ -560,6 +561,8 @@ contract MarketTest is World {
         fresh.bind(address(settlement));
         vm.expectRevert(abi.encodeWithSelector(ITill.NoCode.selector, address(1)));
         fresh.bind(address(1));
+        vm.expectRevert(abi.encodeWithSelector(ITill.NoCode.selector, address(0)));
+        new Gateways(params, token, address(0));
         assertEq(address(settlement.escrow()), address(escrow), "escrow");
         assertEq(address(settlement.registry()), address(registry), "registry");
         assertEq(address(settlement.gateways()), address(gateways), "gateways");

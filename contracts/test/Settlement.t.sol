@@ -445,6 +445,46 @@ contract SettlementTest is World {
         assertEq(settlement.compensationOf(pot(K), rankOf(K, indices[3])), 0, "nothing is left");
     }
 
+    /// @dev The second claim is higher by its response, its receipts' totals are lower.
+    function test_a_higher_claim_with_a_smaller_shortfall_takes_no_more_bond() public {
+        goTo(end(K) + 1);
+        post(statement(K, abi.encodePacked(indices[5], uint64(1), uint16(9_000))));
+        bytes memory entries = abi.encodePacked(indices[5], rankOf(K, indices[5]), uint96(2), uint16(9_000), uint64(1));
+        goTo(end(K) + S + 1);
+        uint32 index = indices[2];
+        claimOf(index, 1_000_000, 0, entries);
+        uint96 before = settlement.compensationOf(pot(K), rankOf(K, index));
+        assertEq(before, PRICE, "the whole of it");
+        uint256 key = keyOf(registrationAt(index));
+        ISettlement.LaneReceipt[] memory lanes = one(lane(K, vm.addr(key), "lane", 900_000, 500_000));
+        ISettlement.LaneResponse[] memory answers = new ISettlement.LaneResponse[](1);
+        answers[0] = answer(K, key, lanes[0], 0, 500_000);
+        settlement.claim(potKey(K), index, entries, lanes, answers);
+        assertEq(settlement.claimOf(pot(K), rankOf(K, index)).units, 1_400_000, "the claim counts");
+        assertEq(settlement.compensationOf(pot(K), rankOf(K, index)), before, "the bond pays no more");
+    }
+
+    function test_an_amount_beyond_96_bits_is_refused() public {
+        vm.prank(OWNER);
+        services.setTerms(SERVICE, type(uint64).max, 0);
+        goTo(start(2));
+        uint32 index = ascending(2)[0];
+        uint32 id = registry.supplierAt(SERVICE, 2, index).registration;
+        vm.prank(ownerOf(id - 1));
+        registry.setPrice(id, type(uint64).max);
+        goTo(start(3));
+        uint32[] memory in3 = ascending(3);
+        goTo(end(3) + S + 1);
+        for (uint256 i; i < in3.length; ++i) {
+            if (registry.supplierAt(SERVICE, 3, in3[i]).registration != id) continue;
+            address operator = vm.addr(keyOf(id));
+            ISettlement.LaneReceipt[] memory lanes = one(lane(3, operator, "lane", type(uint64).max, 0));
+            uint256 amount = uint256(type(uint64).max) * type(uint64).max / 1e6;
+            vm.expectRevert(abi.encodeWithSelector(ISettlement.AmountTooHigh.selector, amount));
+            settlement.claim(potKey(3), in3[i], "", lanes, none());
+        }
+    }
+
     // --- pay ---
 
     function test_withdrawal_opens_after_the_claim_window() public {
@@ -629,6 +669,13 @@ contract SettlementTest is World {
         bytes memory sb = signature(0x99, settlement.responseDigest(b));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.UnknownOperator.selector, SERVICE, vm.addr(0x99)));
         settlement.reportEquivocation(APPLICATION, SERVICE, K, r, a, sa, b, sb);
+    }
+
+    function test_the_domain_is_the_deployments_own() public view {
+        bytes32 kind = keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+        bytes32 name = keccak256("pocketnode");
+        bytes32 domain = keccak256(abi.encode(kind, name, keccak256("1"), block.chainid, address(settlement)));
+        assertEq(settlement.domainSeparator(), domain, "separator");
     }
 
     // --- who may call ---

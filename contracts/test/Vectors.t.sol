@@ -5,6 +5,7 @@ import {ISettlement} from "../src/interfaces/ISettlement.sol";
 import {Digests} from "../src/lib/Digests.sol";
 import {Pay} from "../src/lib/Pay.sol";
 import {Selection} from "../src/lib/Selection.sol";
+import {Timeline} from "../src/lib/Timeline.sol";
 import {Test} from "./Test.sol";
 
 /// @dev The same values as Python: tests/vectors/protocol.json, and pots that Python has divided.
@@ -150,6 +151,28 @@ contract VectorsTest is Test {
         }
         // Draws without replacement vary less: the statistic is scaled by 1 / (1 - 24/40).
         assertLe(chi * 40 / 16 / expected, 80, "chi-square");
+    }
+
+    // --- what cannot happen in the contracts' use of the libraries ---
+
+    Timeline.History internal history;
+
+    function set(uint32 from, uint224 value) external {
+        Timeline.set(history, from, value);
+    }
+
+    function test_a_timeline_keeps_every_value_and_goes_forward_only() public {
+        assertEq(Timeline.during(history, 0), 0, "before the first");
+        this.set(3, 30);
+        this.set(3, 31);
+        this.set(5, 50);
+        assertEq(Timeline.during(history, 2), 0, "before");
+        assertEq(Timeline.during(history, 3), 31, "replaced");
+        assertEq(Timeline.during(history, 4), 31, "still");
+        assertEq(Timeline.during(history, 5), 50, "from then on");
+        assertEq(Timeline.latest(history), 50, "latest");
+        vm.expectRevert(abi.encodeWithSelector(Timeline.NotForward.selector, 4, 5));
+        this.set(4, 40);
     }
 
     // --- pay ---

@@ -21,8 +21,11 @@ library Selection {
         uint256 highBits = bits - lowBits;
         x = rank;
         assembly ("memory-safe") {
+            // Yul's shl takes the shift first, as here.
+            // slither-disable-start incorrect-shift
             let lowMask := sub(shl(lowBits, 1), 1)
             let highMask := sub(shl(highBits, 1), 1)
+            // slither-disable-end incorrect-shift
             mstore(0x00, seed)
             for {} 1 {} {
                 let left := shr(lowBits, x)
@@ -52,8 +55,11 @@ library Selection {
         uint256 highBits = bits - lowBits;
         x = index;
         assembly ("memory-safe") {
+            // Yul's shl takes the shift first, as here.
+            // slither-disable-start incorrect-shift
             let lowMask := sub(shl(lowBits, 1), 1)
             let highMask := sub(shl(highBits, 1), 1)
+            // slither-disable-end incorrect-shift
             mstore(0x00, seed)
             for {} 1 {} {
                 let left := shr(lowBits, x)
