@@ -1,8 +1,8 @@
 """nginx as the backend of everything that is measured, and as the plainest of the proxies.
 
 It answers fixed bodies: a JSON-RPC result of 2 kB, a chat completion, and streams of 200 tokens, timed by nginx itself
-(its echo module). What it cannot do is read a request, so each kind of answer has a port of its own; a body of less
-than 100 bytes, as suppliers send to check that a model answers, gets a whole completion at each.
+(its echo module). What it does not do is parse a request, so each kind of answer has a port of its own. Bodies of less
+than 100 bytes come from daemons that check whether a model answers or where the head is, and get what these expect.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ http {{
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   map $http_content_length $is_short {{ "~^[0-9][0-9]?$" 1; default 0; }}
+  map $request_body $asked_id {{ '~"id": ?(?<number>[0-9]+)' $number; default 1; }}
 """
 
 
@@ -111,9 +112,17 @@ def _backend_server(port: int, kind: str) -> str:
     listen {HOST}:{port} backlog=8192;
     location = /health {{ {json_type} return 200 '{health}'; }}
     location = /v1/models {{ {json_type} return 200 '{models}'; }}
-    location = /whole {{ internal; {_answer(CHAT)} }}
-    location / {{ if ($is_short) {{ rewrite ^ /whole last; }} {_answer(kind)} }}
+    location = /short {{ internal; {_short_answer(kind)} }}
+    location / {{ if ($is_short) {{ rewrite ^ /short last; }} {_answer(kind)} }}
   }}"""
+
+
+def _short_answer(kind: str) -> str:
+    """Return what daemons get that ask on their own: the head of the chain, or a whole completion."""
+    if kind != RPC:
+        return _answer(CHAT)
+    head = '{"jsonrpc":"2.0","id":$asked_id,"result":"0x10"}'
+    return f"default_type application/json; echo_read_request_body; echo -n '{head}';"
 
 
 def _answer(kind: str) -> str:

@@ -64,7 +64,8 @@ class Bench:
             it ended, or was not ready in time.
         """
         log = self.folder / f"{name}.log"
-        await self.children.start(Child(name, argv, log, ready, env=env or {}), START_S)
+        with_bytecode = {"PYTHONDONTWRITEBYTECODE": "", **(env or {})}  # what starts must not compile all it imports
+        await self.children.start(Child(name, argv, log, ready, env=with_bytecode), START_S)
         pid = self.children.pids[name]
         pin(pid, measured=name != "backend")
         return pid
