@@ -81,16 +81,17 @@ def commands() -> str:
     return "".join(parts)
 
 
-def pages(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
+def pages(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
     """Yield each command's path and help page, groups before their members."""
-    context = click.Context(command, info_name=path, terminal_width=WIDTH, max_content_width=WIDTH)
+    size = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(command, parent, info_name=name, **{**command.context_settings, **size})
     text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
-    yield path, text
+    yield context.command_path, text
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            member = command.get_command(context, name)
+        for member_name in command.list_commands(context):
+            member = command.get_command(context, member_name)
             assert member is not None
-            yield from pages(member, f"{path} {name}")
+            yield from pages(member, member_name, context)
 
 
 PAGES: Final = {"configuration.md": configuration, "commands.md": commands}

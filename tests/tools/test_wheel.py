@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tools import setup
 
 ROOT = Path(__file__).resolve().parents[2]
 UV = ROOT / ".venv" / "bin" / "uv"
@@ -51,8 +52,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: str | Path, cwd: Path = ROOT) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environment.setdefault("UV_CACHE_DIR", str(ROOT / ".cache" / "uv"))
+    environment = {name: value for name, value in setup.environment().items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [*map(str, words)], capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, check=False
     )
