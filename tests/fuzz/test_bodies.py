@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import tracemalloc
 from contextlib import suppress
@@ -25,7 +26,9 @@ from pocketnode.gateway.sse import EVENT_BYTES_MOST, Meter
 from pocketnode.protocol import fault, payload
 from pocketnode.services.spec import builtin
 
-often = settings(max_examples=300, deadline=2000)
+# The same cases each time; FUZZ=100000 looks at so many others.
+MANY = int(os.environ.get("FUZZ", "0"))
+often = settings(max_examples=MANY or 300, deadline=2000, derandomize=not MANY)
 TOKENS = builtin("smollm2").tokens
 assert TOKENS is not None
 RATES = TOKENS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from pocketnode.gateway import config as gateway_config
 from pocketnode.services import spec
 from pocketnode.supplier import config as supplier_config
 
-quick = settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# The same cases each time; FUZZ=100000 looks at so many others.
+MANY = int(os.environ.get("FUZZ", "0"))
+quick = settings(
+    max_examples=MANY or 150,
+    deadline=2000,
+    derandomize=not MANY,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 GATEWAY: dict[str, Any] = {
     "deployment": "deployment.json",
