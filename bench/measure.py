@@ -50,14 +50,15 @@ async def measure(server: Server, kind: str, how: Closed | Open) -> dict[str, An
     body = json_rpc_body() if kind == RPC else chat_body(place.model, TOKENS, streamed)
     url = Url.parse(place.url)
     sound = sound_stream if streamed else sound_whole
-    return await measure_requests(server, url, numbered(url, body, place.headers), sound, how, streamed)
+    return await measure_requests(server, url, numbered(url, body, place.headers), sound, how, kind)
 
 
 async def measure_requests(
-    server: Server, url: Url, make: MakeRequest, sound: Sound, how: Closed | Open, streamed: bool = False
+    server: Server, url: Url, make: MakeRequest, sound: Sound, how: Closed | Open, kind: str = RPC
 ) -> dict[str, Any]:
-    """Measure with any requests."""
-    accounts = {role: Account([pid]) for role, pid in server.pids.items()}
+    """Measure with any requests; `kind` says what their answers are."""
+    streamed = kind in (TIMED, FAST)
+    accounts = {role: Account([pid]) for role, pid in server.pids_for(kind).items()}
     load = Load(
         url,
         make,

@@ -10,7 +10,7 @@ import yaml
 
 from bench import tools
 from bench.nginx import MODEL, PATHS, base_of
-from bench.servers import CHAT, HOST, KINDS, LLM_KINDS, Bench, Place, Server, answers
+from bench.servers import HOST, KINDS, LLM_KINDS, Bench, Place, Server, answers
 from pocketnode.localnet import ports
 
 API_KEY: Final = "sk-bench-0123456789"
@@ -94,7 +94,7 @@ async def vllm_router(bench: Bench, behind: Server) -> Server:
         argv += ["--policy", "round_robin", "--prometheus-port", str(prometheus), "--log-level", "error"]
         pid = await bench.start(f"vllm-router-{port}", argv, answers(f"http://{HOST}:{port}/health"))
         places[kind] = Place(f"http://{HOST}:{port}/v1/chat/completions", MODEL)
-        pids["proxy" if kind == CHAT else kind] = pid
+        pids[kind] = pid
     return Server("vllm-router", places, pids)
 
 

@@ -53,6 +53,8 @@ def capacity(axes: Axes, data: Data) -> None:
 def latency(axes: Axes, data: Data) -> None:
     quantiles = ["p50", "p90", "p99", "p999"]
     for load, run in data["latency"]["pocketnode"].items():
+        if "p50" not in run.get("added_ms", {}):
+            continue  # nothing was answered
         added = [run["added_ms"][quantile]["median"] for quantile in quantiles]
         axes.plot(quantiles, added, marker="o", label=load)
     axes.set_yscale("log")

@@ -259,7 +259,7 @@ def _latency_table(latency: dict[str, Any]) -> str:
         [name, rate, number(middle(run, "asked_rate")), *(spread(run["added_ms"][q]) for q in ("p50", "p99", "p999"))]
         for name, runs in latency.items()
         for rate, run in runs.items()
-        if "added_ms" in run
+        if "p50" in run.get("added_ms", {})
     ]
     return table(["who", "load", "requests/s", "added p50 ms", "added p99 ms", "added p99.9 ms"], rows)
 

@@ -40,12 +40,19 @@ class Server:
     Parameters
     ----------
     places : by kind of request.
-    pids : the processes that work for it, by role; none for the backend itself, which everyone uses.
+    pids : the processes that work for it, by role; none for the backend itself, which everyone uses. A role that is
+        named like a kind of request is the one process that serves this kind.
     """
 
     name: str
     places: Mapping[str, Place]
     pids: Mapping[str, int] = field(default_factory=dict)
+
+    def pids_for(self, kind: str) -> dict[str, int]:
+        """Return the processes that serve one kind, by role."""
+        if kind in self.pids:
+            return {"proxy": self.pids[kind]}
+        return {role: pid for role, pid in self.pids.items() if role not in KINDS}
 
 
 @dataclass(slots=True)

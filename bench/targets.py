@@ -56,6 +56,8 @@ def _relay(data: dict[str, Any], results: Results) -> Iterator[Row]:
     yield _at_least("JSON-RPC relays, 64 connections", 3500, "/s", middle(ours, "rate"))
     steady = data["latency"][OURS]
     name = next(iter(steady))
+    if "p50" not in steady[name]["added_ms"]:
+        return
     yield _at_most(f"added latency at {name}, p50", 1.5, "ms", middle(steady, name, "added_ms", "p50"))
     yield _at_most(f"added latency at {name}, p99", 6, "ms", middle(steady, name, "added_ms", "p99"))
 
