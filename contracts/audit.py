@@ -4,6 +4,7 @@ Slither pins packages that the daemons pin otherwise, so it lives in `.cache/sli
 it is carries its reason next to the code (`slither-disable`); everything else fails.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,8 @@ def main() -> int:
     )
     arguments = [".", "--ignore-compile", "--foundry-out-directory", OUT, "--exclude", ",".join(EXCLUDED)]
     arguments += ["--config-file", "slither.json"]
-    return subprocess.run([str(installed()), *arguments], cwd=CONTRACTS, check=False).returncode
+    env = os.environ | {"PATH": f"{binary().parent}{os.pathsep}{os.environ['PATH']}"}  # it asks forge for the settings
+    return subprocess.run([str(installed()), *arguments], cwd=CONTRACTS, env=env, check=False).returncode
 
 
 if __name__ == "__main__":

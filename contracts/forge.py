@@ -1,5 +1,6 @@
 """Run forge from the npm packages of this repository."""
 
+import fcntl
 import platform
 import subprocess
 from pathlib import Path
@@ -16,14 +17,16 @@ def binary() -> Path:
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> str:
-    """Return what `forge ARGUMENTS` prints.
+    """Return what `forge ARGUMENTS` prints. One runs at a time: they share a folder of output.
 
     Raises
     ------
     RuntimeError
         with forge's own words, if it fails.
     """
-    done = subprocess.run([str(binary()), *arguments], cwd=CONTRACTS, capture_output=True, text=True, env=env)
+    with (ROOT / "contracts" / "foundry.toml").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run([str(binary()), *arguments], cwd=CONTRACTS, capture_output=True, text=True, env=env)
     if done.returncode:
         raise RuntimeError(f"forge {' '.join(arguments)}\n{done.stdout}\n{done.stderr}")
     return done.stdout

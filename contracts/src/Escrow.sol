@@ -45,11 +45,6 @@ contract Escrow is IEscrow, Clock, Till {
         params = params_;
     }
 
-    modifier onlyGovernance() {
-        if (msg.sender != Ownable(address(params)).owner()) revert NotGovernance(msg.sender);
-        _;
-    }
-
     /// @inheritdoc IEscrow
     function deposit(address application, uint112 amount) external nonReentrant {
         _deposit(application, amount);
@@ -137,13 +132,15 @@ contract Escrow is IEscrow, Clock, Till {
     }
 
     /// @inheritdoc IEscrow
-    function pause() external onlyGovernance {
+    function pause() external {
+        _onlyGovernance();
         depositsPaused = true;
         emit Paused(msg.sender);
     }
 
     /// @inheritdoc IEscrow
-    function unpause() external onlyGovernance {
+    function unpause() external {
+        _onlyGovernance();
         depositsPaused = false;
         emit Unpaused(msg.sender);
     }
@@ -219,6 +216,10 @@ contract Escrow is IEscrow, Clock, Till {
         (uint256 sum, uint256 ofService) = _capsAt(application, service, session);
         (uint256 balance, bool known) = balanceAt(application, session);
         return known && ofService > 0 && balance >= sum * unsettled();
+    }
+
+    function _onlyGovernance() private view {
+        if (msg.sender != Ownable(address(params)).owner()) revert NotGovernance(msg.sender);
     }
 
     function _deposit(address application, uint112 amount) private {

@@ -56,9 +56,7 @@ contract Registry is IRegistry, Clock, Till, EIP712 {
     }
 
     modifier onlyOwner(uint32 id) {
-        address owner = _registrations[id].owner;
-        if (owner == address(0)) revert NoRegistration(id);
-        if (msg.sender != owner) revert NotOwner(id, msg.sender, owner);
+        _onlyOwner(id);
         _;
     }
 
@@ -252,6 +250,12 @@ contract Registry is IRegistry, Clock, Till, EIP712 {
     /// @inheritdoc IRegistry
     function profileAt(address profile) external view returns (uint32 registration, Profile memory) {
         return Profiles.read(profile);
+    }
+
+    function _onlyOwner(uint32 id) private view {
+        address owner = _registrations[id].owner;
+        if (owner == address(0)) revert NoRegistration(id);
+        if (msg.sender != owner) revert NotOwner(id, msg.sender, owner);
     }
 
     /// @dev Gives the registration the index after the last from session `from` on.

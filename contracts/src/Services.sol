@@ -37,8 +37,7 @@ contract Services is IServices, Clock {
     }
 
     modifier onlyServiceOwner(bytes32 service) {
-        address owner = ownerOf(service);
-        if (msg.sender != owner) revert NotServiceOwner(service, msg.sender, owner);
+        _onlyOwner(service);
         _;
     }
 
@@ -125,6 +124,11 @@ contract Services is IServices, Clock {
     /// @inheritdoc IServices
     function idOf(uint32 number) external view returns (bytes32) {
         return _ids[number];
+    }
+
+    function _onlyOwner(bytes32 service) private view {
+        address owner = ownerOf(service);
+        if (msg.sender != owner) revert NotServiceOwner(service, msg.sender, owner);
     }
 
     function _setTerms(bytes32 service, uint64 maxPrice, uint16 ownerShare) private {

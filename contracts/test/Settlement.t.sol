@@ -678,6 +678,10 @@ contract SettlementTest is World {
         assertEq(settlement.domainSeparator(), domain, "separator");
     }
 
+    function test_nothing_collects_nothing() public {
+        assertEq(settlement.collect(new ISettlement.PotRef[](0)), 0, "nothing");
+    }
+
     // --- who may call ---
 
     function test_only_settlement_moves_money() public {

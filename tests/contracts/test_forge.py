@@ -12,11 +12,12 @@ from tests.vectors import generate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "contracts"))
 
+import audit
 import build
+import cover
 import forge
 
-# forge and its compiler share one folder of output, so all of these run one after the other on one worker.
-pytestmark = [pytest.mark.forge, pytest.mark.xdist_group("forge")]
+pytestmark = pytest.mark.forge
 
 PAY_FILES = 20
 PAY_CASES_EACH = 600
@@ -56,3 +57,14 @@ def test_gas_is_what_it_was() -> None:
 def test_the_contracts_keep_their_promises_for_longer() -> None:
     write_pay_cases()
     forge.run("test", "--no-match-contract", "Gas", env=os.environ | {"PAY_CASES": "1", "FOUNDRY_PROFILE": "audit"})
+
+
+@pytest.mark.audit
+def test_lines_and_branches_are_covered() -> None:
+    write_pay_cases()
+    assert cover.main() == 0
+
+
+@pytest.mark.audit
+def test_slither_finds_nothing() -> None:
+    assert audit.main() == 0
