@@ -11,9 +11,17 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
-COLOURS = {"pocketnode": "#d1495b", "direct": "#8d99ae", "nginx": "#457b9d", "envoy": "#2a9d8f"}
-OTHER = "#c9ada7"
+COLOURS = {
+    "pocketnode": "#d1495b",
+    "direct": "#8d99ae",
+    "nginx": "#457b9d",
+    "envoy": "#2a9d8f",
+    "vllm-router": "#8e6c8a",
+    "portkey": "#e9a03b",
+    "litellm": "#4d4d4d",
+}
 
 Data = dict[str, Any]
 
@@ -47,7 +55,7 @@ def capacity(axes: Axes, data: Data) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("connections")
     axes.set_ylabel("answers a second")
-    axes.legend(frameon=False, ncols=2)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def latency(axes: Axes, data: Data) -> None:
@@ -73,8 +81,10 @@ def cost(axes: Axes, data: Data) -> None:
             colours.append(colour(name))
     bars = axes.barh(labels, values, color=colours)
     axes.bar_label(bars, fmt="%.0f", padding=3)
-    axes.set_xlabel("CPU microseconds an answer")
+    axes.set_xlabel("CPU microseconds an answer (logarithmic)")
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.12)
 
 
 def streams(axes: Axes, data: Data) -> None:
@@ -84,11 +94,11 @@ def streams(axes: Axes, data: Data) -> None:
     axes.set_xlabel("streams at once, 50 tokens a second each")
     axes.set_ylabel("% without a stall")
     axes.set_ylim(-5, 105)
-    axes.legend(frameon=False, ncols=2)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def colour(name: str) -> str:
-    return COLOURS.get(name, OTHER)
+    return COLOURS[name]
 
 
 PICTURES: dict[str, tuple[str, Callable[[Axes, Data], None]]] = {
