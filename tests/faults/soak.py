@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import shutil
 import signal
 import statistics
 import tempfile
@@ -293,11 +294,14 @@ def main(minutes: float, seed: int | None, rate: float) -> None:
     """Load a market, hurt it at random, and reckon at the end."""
     seed = random.randrange(2**32) if seed is None else seed
     click.echo(f"seed {seed}")
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        wrong = asyncio.run(soak(Path(folder), minutes, seed, rate, click.echo))
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    wrong = asyncio.run(soak(folder, minutes, seed, rate, click.echo))
     for line in wrong:
         click.echo(f"WRONG: {line}")
-    raise SystemExit(1 if wrong else 0)
+    if wrong:
+        click.echo(f"the logs are in {folder / 'net' / 'logs'}")
+        raise SystemExit(1)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
