@@ -37,7 +37,18 @@ class Means:
 class Trial:
     """The attempts of one order."""
 
-    __slots__ = ("_last", "_means", "_order", "_started_s", "_tried", "active", "attempts", "doubtful", "left_s")
+    __slots__ = (
+        "_busy",
+        "_last",
+        "_means",
+        "_order",
+        "_started_s",
+        "_tried",
+        "active",
+        "attempts",
+        "doubtful",
+        "left_s",
+    )
 
     def __init__(self, means: Means, order: Order) -> None:
         self._means = means
@@ -45,6 +56,7 @@ class Trial:
         self._started_s = time.monotonic()
         self._tried = order.tried
         self._last: Refused | None = None
+        self._busy = False
         self.doubtful: Answer | None = None  # taken if nothing better comes
         self.attempts = 0
         self.active = order.current()
@@ -79,7 +91,10 @@ class Trial:
             verdict=verdict.name.lower(),
             error=str(error) or type(error).__name__,
         )
-        self._last = _refusal_of(error)
+        # Who is busy will answer soon: that tells the user more than a lane that broke besides.
+        busy = isinstance(error, RelayFailed) and error.fault.kind is FaultClass.BUSY
+        if busy or not self._busy:
+            self._last, self._busy = _refusal_of(error), busy
 
     def note_judgement(self, attempt: Attempt, judgement: Judgement, answer: Answer | None) -> None:
         """Remember that an answer was no good."""
