@@ -3,10 +3,9 @@ pragma solidity ^0.8.28;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Clock} from "./Clock.sol";
-import {Digests} from "./lib/Digests.sol";
+import {Signed} from "./Signed.sol";
 import {Entries} from "./lib/Entries.sol";
 import {Lanes} from "./lib/Lanes.sol";
 import {Pay} from "./lib/Pay.sol";
@@ -21,7 +20,7 @@ import {ISessions} from "./interfaces/ISessions.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 
 /// @title Settlement: see ISettlement
-contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
+contract Settlement is Signed, Clock, ReentrancyGuardTransient {
     /// @dev What a claim's lanes prove, in units.
     struct Proof {
         uint256 totals;
@@ -56,7 +55,7 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         IGateways gateways_,
         IEscrow escrow_,
         ISessions sessions_
-    ) Clock(params_.windows()) EIP712("pocketnode", "1") {
+    ) Clock(params_.windows()) {
         (params, services, registry) = (params_, services_, registry_);
         (gateways, escrow, sessions) = (gateways_, escrow_, sessions_);
     }
@@ -198,26 +197,6 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         bytes32 id = _potId(ref.key);
         _committed(_pots[id], ref.priced);
         return _pays(id, ref.key, ref.priced);
-    }
-
-    /// @inheritdoc ISettlement
-    function statementDigest(Statement calldata statement) public view returns (bytes32) {
-        return _hashTypedDataV4(Digests.statement(statement));
-    }
-
-    /// @inheritdoc ISettlement
-    function receiptDigest(Receipt calldata receipt) public view returns (bytes32) {
-        return _hashTypedDataV4(Digests.receipt(receipt));
-    }
-
-    /// @inheritdoc ISettlement
-    function responseDigest(Response calldata response) public view returns (bytes32) {
-        return _hashTypedDataV4(Digests.response(response));
-    }
-
-    /// @inheritdoc ISettlement
-    function domainSeparator() external view returns (bytes32) {
-        return _domainSeparatorV4();
     }
 
     /// @dev Checks and prices a statement's entries (rules 5.2 and 5.3).
@@ -470,17 +449,6 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
         escrow.pay(payouts[payouts.length - 1].account, left);
     }
 
-    /// @dev Checks one of two Responses to a Receipt and returns its digest.
-    function _answers(bytes32 receipt, address supplier, Response calldata response, bytes calldata signature)
-        private
-        view
-        returns (bytes32 digest)
-    {
-        if (response.receipt != receipt) revert OtherReceipt(receipt, response.receipt);
-        digest = responseDigest(response);
-        _signedBy(supplier, ECDSA.recover(digest, signature));
-    }
-
     /// @dev Takes what is wanted and not taken yet, up to the grant's cap.
     function _take(
         address application,
@@ -502,10 +470,6 @@ contract Settlement is ISettlement, Clock, EIP712, ReentrancyGuardTransient {
     function _committed(Pot storage pot, bytes calldata priced) private view {
         bytes32 given = priced.length == 0 ? bytes32(0) : keccak256(priced);
         if (given != pot.commit) revert WrongPriced(given, pot.commit);
-    }
-
-    function _signedBy(address expected, address actual) private pure {
-        if (actual != expected) revert WrongSigner(expected, actual);
     }
 
     function _sessionId(address application, bytes32 service, uint32 session) private pure returns (bytes32) {
