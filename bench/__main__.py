@@ -18,6 +18,7 @@ from typing import Final
 import uvloop
 
 from bench import report, results
+from bench.peers import PEERS
 from bench.run import NAMES, Runner
 from bench.scenarios import FULL, SMOKE
 from bench.tools import ROOT
@@ -35,7 +36,7 @@ def main() -> int:
             return smoke(options.only)
         if not options.report:
             counts = replace(FULL, rounds=options.rounds or FULL.rounds, seconds=options.seconds or FULL.seconds)
-            uvloop.run(Runner(counts, results.FOLDER).run(options.only))
+            uvloop.run(Runner(counts, results.FOLDER, options.peers).run(options.only))
         report.write(results.FOLDER, DOCS)
     except PocketError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -58,6 +59,7 @@ def parsed(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(NAMES), help=", ".join(NAMES))
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS), help=", ".join(PEERS))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float)
     options = parser.parse_args(argv)

@@ -107,13 +107,14 @@ def _backend_server(port: int, kind: str) -> str:
     models = json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "bench"}]})
     json_type = "default_type application/json;"
     health = '{"status":"ok"}'
+    not_asked = "if ($request_method = GET) { return 404; }"  # suppliers look for pages that tell engines apart
     return f"""
   server {{
     listen {HOST}:{port} backlog=8192;
     location = /health {{ {json_type} return 200 '{health}'; }}
     location = /v1/models {{ {json_type} return 200 '{models}'; }}
     location = /short {{ internal; {_short_answer(kind)} }}
-    location / {{ if ($is_short) {{ rewrite ^ /short last; }} {_answer(kind)} }}
+    location / {{ {not_asked} if ($is_short) {{ rewrite ^ /short last; }} {_answer(kind)} }}
   }}"""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -29,11 +29,12 @@ class Runner:
     left out: starting is what takes the time there.
     """
 
-    def __init__(self, counts: Counts, folder: Path) -> None:
+    def __init__(self, counts: Counts, folder: Path, peers: Sequence[str] = ()) -> None:
         self.counts = counts
         self.unable: dict[str, list[str]] = {}
         self.bench = Bench(Path())
         self._folder = folder
+        self._peers = peers
         self._stack = AsyncExitStack()
         self._direct: Server | None = None
         self._ours: Ours | None = None
@@ -102,7 +103,7 @@ class Runner:
     async def proxies(self, *names: str) -> list[Server]:
         """Start nginx as proxy, and the peers of these names; what cannot answer a kind is noted."""
         found = [await nginx.proxy(self.bench, await self.direct())]
-        for name in names if not self.counts.smoke else ():
+        for name in (name for name in names if name in self._peers):
             try:
                 server = await PEERS[name](self.bench, await self.direct())
             except PocketError as error:

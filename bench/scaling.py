@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS: Final = 64
 SUPPLIERS: Final = (3, 24)
-SESSIONS: Final = (10, 1000)
+SESSIONS: Final = (10, 1000)  # a thousand take minutes to be opened on chain
 SMOKE_SUPPLIERS: Final = (1, 2)  # names only: all of it runs on one set of daemons then
 SMOKE_SESSIONS: Final = (1, 3)
 BOUNDARY_RATE: Final = 100.0
