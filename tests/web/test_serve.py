@@ -62,7 +62,9 @@ async def test_the_token_opens_in_a_header_and_by_login(client: Client) -> None:
     assert (await client.get("/api/now")).status == 200
 
 
-@pytest.mark.parametrize("cookie", ["", "x", f"{2**31}.00", f"{int(time.time()) - 1}.00", "9" * 5000])
+@pytest.mark.parametrize(
+    "cookie", ["", "x", f"{2**31}.00", "1.00", "9" * 5000], ids=["none", "word", "ahead", "past", "long"]
+)
 async def test_a_forged_cookie_opens_nothing(client: Client, cookie: str) -> None:
     assert client.port
     name = f"pocketnode_{client.port}"
