@@ -1,7 +1,9 @@
 """Compile the contracts with forge and write what Python needs of them: `python contracts/build.py`.
 
-Each `pocketnode/chain/artifacts/<Contract>.json` is `{"abi": [...], "bytecode": "0x..."}`. The files lie in the tree so
-that an installed package deploys without a compiler; a test recompiles and compares.
+Each `pocketnode/chain/artifacts/<Contract>.json` is `{"abi": [...], "immutables": [[start, length], ...], "runtime":
+length, "bytecode": "0x..."}`: the last `runtime` bytes of what creates a contract are what stands on chain, but for the
+immutables in it. The files lie in the tree so that an installed package deploys, and recognises what is deployed,
+without a compiler; a test recompiles and compares.
 """
 
 import json
@@ -26,13 +28,23 @@ def compiled(out: Path) -> dict[str, dict[str, Any]]:
 
 def _artifact(path: Path) -> dict[str, Any]:
     full = json.loads(path.read_text())
-    return {"abi": full["abi"], "bytecode": full["bytecode"]["object"]}
+    deployed = full["deployedBytecode"]
+    places = [[ref["start"], ref["length"]] for refs in deployed["immutableReferences"].values() for ref in refs]
+    runtime: str = deployed["object"].removeprefix("0x")
+    assert full["bytecode"]["object"].endswith(runtime), f"{path.stem}: the runtime code is not the end of its creation"
+    return {
+        "abi": full["abi"],
+        "immutables": sorted(places),
+        "runtime": len(runtime) // 2,
+        "bytecode": full["bytecode"]["object"],
+    }
 
 
 def text(artifact: dict[str, Any]) -> str:
     """Return the bytes of an artifact file: one line for each entry of the ABI, so that a diff can be read."""
     abi = ",\n".join(json.dumps(entry, sort_keys=True) for entry in artifact["abi"])
-    return f'{{"abi": [\n{abi}\n],\n"bytecode": "{artifact["bytecode"]}"}}\n'
+    rest = ",\n".join(f'"{name}": {json.dumps(artifact[name])}' for name in ("immutables", "runtime", "bytecode"))
+    return f'{{"abi": [\n{abi}\n],\n{rest}}}\n'
 
 
 def main() -> None:

@@ -150,12 +150,21 @@ class Contract:
     def __init__(self, name: str, artifact: dict[str, Any]) -> None:
         self.name = name
         self.abi: list[dict[str, Any]] = artifact["abi"]
-        self._bytecode: Any = artifact["bytecode"]
+        self._artifact = artifact
 
     @property
     def bytecode(self) -> bytes:
         """The bytes that create it, without constructor arguments."""
-        return bytes.fromhex(self._bytecode.removeprefix("0x"))
+        code: str = self._artifact["bytecode"]
+        return bytes.fromhex(code.removeprefix("0x"))
+
+    def is_code(self, code: bytes) -> bool:
+        """Return whether the code that stands at an address is this contract's, whatever its immutables are."""
+        ours = bytearray(self.bytecode[-self._artifact["runtime"] :])
+        theirs = bytearray(code)
+        for start, length in self._artifact["immutables"]:
+            ours[start : start + length] = theirs[start : start + length] = bytes(length)
+        return ours == theirs
 
     @cached_property
     def functions(self) -> dict[str, Function]:

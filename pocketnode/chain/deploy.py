@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from pocketnode.chain.client import Rpc
-from pocketnode.chain.contracts import contract
+from pocketnode.chain.contracts import NAMES, contract
 from pocketnode.chain.deployment import Address, Contracts, Deployment, Windows, _Strict
 from pocketnode.chain.heads import block_at
 from pocketnode.chain.reader import Reader, code_at
@@ -163,12 +163,15 @@ async def check(reader: Reader, plan: Plan, deployer: bytes) -> None:
     Raises
     ------
     ConfigError
-        a contract is missing, refers to another one, or has other parameters; the message names it.
+        a contract is missing, has other code, refers to another one, or has other parameters; the message names it.
     """
     c = reader.deployment.contracts
-    for name in ("TestToken", "Params", "Escrow", "Gateways", "Services", "Registry", "Sessions", "Settlement"):
-        if not await code_at(reader.rpc, reader.address(name)):
+    for name in NAMES:
+        code = await code_at(reader.rpc, reader.address(name))
+        if not code:
             raise ConfigError(f"no code at {checksum(reader.address(name))}, where {name} should stand")
+        if name != "TestToken" and not contract(name).is_code(code):  # the token may be any
+            raise ConfigError(f"the code at {checksum(reader.address(name))} is not that of {name}")
     windows = tuple(reader.deployment.windows.model_dump().values())
     tills = ("Escrow", "Registry", "Gateways")
     expected: list[tuple[str, str, Any]] = [

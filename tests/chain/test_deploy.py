@@ -32,6 +32,16 @@ async def test_a_deployment_with_other_parameters_is_refused(chain: Chain) -> No
         await check(Reader(chain.rpc, chain.deployment), other, KEYS[0].address)
 
 
+async def test_other_code_at_an_address_is_refused(chain: Chain) -> None:
+    """One byte of Settlement's code is another: nothing that its views say would tell."""
+    place = "0x" + chain.deployment.contracts.settlement.hex()
+    code = bytearray.fromhex((await chain.rpc.ask("eth_getCode", place, "latest"))[2:])
+    code[-1] ^= 1
+    await chain.rpc.ask("anvil_setCode", place, "0x" + code.hex())
+    with pytest.raises(ConfigError, match="is not that of Settlement"):
+        await check(Reader(chain.rpc, chain.deployment), PLAN, KEYS[0].address)
+
+
 async def test_an_interrupted_deployment_goes_on(rpc: Rpc, tmp_path: Path) -> None:
     store = open_store(sqlite_url(tmp_path / "journal.db"))
     said: list[str] = []
