@@ -660,6 +660,24 @@ contract SettlementTest is World {
         assertTrue(!registry.registrationOf(5).listed, "evicted below the least bond");
     }
 
+    function testFuzz_any_changed_bit_of_a_report_slashes_nobody_else(uint256 bit) public {
+        ISettlement.Receipt memory r = receiptOf(vm.addr(operatorKey(4)));
+        bytes32 digest = settlement.receiptDigest(r);
+        ISettlement.Response memory a = ISettlement.Response(digest, "a", 5, 1, 2, "b");
+        ISettlement.Response memory b = ISettlement.Response(digest, "a", 4, 1, 2, "b");
+        bytes memory sa = signature(operatorKey(4), settlement.responseDigest(a));
+        bytes memory sb = signature(operatorKey(4), settlement.responseDigest(b));
+        bytes memory data = abi.encodeCall(settlement.reportEquivocation, (APPLICATION, SERVICE, K, r, a, sa, b, sb));
+        bit = bound(bit, 32, 8 * data.length - 1);
+        data[bit / 8] ^= bytes1(uint8(1 << (bit % 8)));
+        (bool done,) = address(settlement).call(data);
+        for (uint32 id = 1; id <= 30; ++id) {
+            // Paddings and offsets may change and mean the same report.
+            uint256 slashed = done && id == 5 ? BOND / 10 : 0;
+            assertEq(registry.registrationOf(id).bond, BOND - slashed, "bond");
+        }
+    }
+
     function test_an_unknown_operator_cannot_be_reported() public {
         ISettlement.Receipt memory r = receiptOf(vm.addr(0x99));
         bytes32 digest = settlement.receiptDigest(r);
