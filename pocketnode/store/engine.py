@@ -5,6 +5,10 @@ SQLite by default, PostgreSQL by URL. The schema is brought up to date on openin
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +26,8 @@ from pocketnode.errors import ConfigError, Corrupt, Unavailable
 
 LOCK_WAIT_MS: Final = 10_000
 _MIGRATION_LOCK: Final = 0x706F636B  # any number that only we lock in PostgreSQL
+_LOCK_POLL_S: Final = 0.02
+_migrating = threading.Lock()  # alembic keeps what it works on in its modules
 
 
 def sqlite_url(path: Path) -> str:
@@ -53,7 +59,8 @@ def open_store(url: str, lock_wait_ms: int = LOCK_WAIT_MS) -> Engine:
         raise ConfigError(f"store {url.split('@')[-1]!r}: {error}") from error
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, lock_wait_ms)
-    migrate(engine)
+    with _migrating, _folder_locked(engine, lock_wait_ms / 1000):
+        migrate(engine)
     return engine
 
 
@@ -85,7 +92,7 @@ def errors_of(engine: Engine) -> Iterator[None]:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema up to the newest revision."""
+    """Bring the schema up to the newest revision. One thread of a process at a time."""
     config = Config()
     config.set_main_option("script_location", "pocketnode.store:migrations")
     with transaction(engine) as tx:
@@ -108,6 +115,35 @@ def _engine(url: URL) -> Engine:
     return create_engine(url)
 
 
+@contextmanager
+def _folder_locked(engine: Engine, wait_s: float) -> Iterator[None]:
+    """Keep other processes from opening a SQLite store meanwhile: who turns it to WAL does not wait for its lock."""
+    if engine.dialect.name != "sqlite" or engine.url.database in (None, "", ":memory:"):
+        yield
+        return
+    folder = Path(engine.url.database or "").absolute().parent
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(opened, folder, time.monotonic() + wait_s)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _lock(opened: int, folder: Path, deadline_s: float) -> None:
+    while True:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline_s:
+                raise Unavailable(f"store {folder}: another process keeps opening it", 1.0) from error
+            time.sleep(_LOCK_POLL_S)
+        except OSError:
+            return  # a file system without locks: the database's own have to do
+        else:
+            return
+
+
 def _prepare_sqlite(engine: Engine, lock_wait_ms: int) -> None:
     """Make transactions whole (the driver's own begin too late) and durable (an answer to a Receipt is money)."""
 
@@ -115,9 +151,9 @@ def _prepare_sqlite(engine: Engine, lock_wait_ms: int) -> None:
     def set_pragmas(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={lock_wait_ms}")  # first: the others may have to wait, too
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
-        cursor.execute(f"PRAGMA busy_timeout={lock_wait_ms}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import multiprocessing
+import os
 import pkgutil
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -27,10 +31,35 @@ def test_the_revisions_make_the_tables_that_the_code_reads(url: str) -> None:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_many_may_open_a_store_at_once(url: str) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        for engine in pool.map(open_store, [url] * 4):
+def test_many_threads_may_open_a_store_at_once(url: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for engine in pool.map(open_store, [url] * 24):
             engine.dispose()
+
+
+def test_many_processes_may_open_a_store_at_once(url: str) -> None:
+    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+        assert list(pool.map(opened_at, [url] * 4, [time.time() + 2] * 4)) == [True] * 4
+
+
+def opened_at(url: str, at_s: float) -> bool:
+    """Open a store at a moment, in a process of its own; return whether it has its tables."""
+    time.sleep(max(0.0, at_s - time.time()))
+    engine = open_store(url)
+    with transaction(engine) as tx:
+        tx.execute(text("select count(*) from followed_blocks"))
+    engine.dispose()
+    return True
+
+
+def test_a_store_that_is_being_opened_for_too_long_is_unavailable(tmp_path: Path) -> None:
+    opened = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(opened, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(Unavailable, match="opening"):
+            open_store(sqlite_url(tmp_path / "state.db"), lock_wait_ms=50)
+    finally:
+        os.close(opened)
 
 
 def test_a_store_of_a_newer_version_is_refused(url: str) -> None:
