@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pocketnode.web.book import Book, GrantLine, ServiceLine, SupplierLine, name_of
+from pocketnode.web.book import Book, GatewayLine, GrantLine, ServiceLine, SupplierLine, name_of
 
 Facts = Mapping[str, Any]
 Entry = Callable[[Book, Facts], None]
-_TILL: Final = ("Paid", "Kept", "Redeemed", "Bound", "EIP712DomainChanged")
+_TILL: Final = ("Kept", "Redeemed", "Bound", "EIP712DomainChanged")
 _ENTRIES: Final[dict[tuple[str, str], Entry]] = {}
 
 
@@ -118,30 +118,35 @@ def _moved(book: Book, facts: Facts) -> None:
 
 
 @entry("Registry", "Bonded")
-def _supplier_bonded(book: Book, facts: Facts) -> None:
-    _supplier(book, facts).bond += facts["amount"]
+@entry("Gateways", "Bonded")
+def _bonded(book: Book, facts: Facts) -> None:
+    _bond(book, facts).bond += facts["amount"]
 
 
 @entry("Registry", "ThawStarted")
-def _supplier_thaws(book: Book, facts: Facts) -> None:
-    line = _supplier(book, facts)
+@entry("Gateways", "ThawStarted")
+def _bond_thaws(book: Book, facts: Facts) -> None:
+    line = _bond(book, facts)
     line.bond, line.thawing = line.bond - facts["amount"], line.thawing + facts["amount"]
 
 
 @entry("Registry", "ThawCancelled")
-def _supplier_thaw_cancelled(book: Book, facts: Facts) -> None:
-    line = _supplier(book, facts)
+@entry("Gateways", "ThawCancelled")
+def _bond_thaw_cancelled(book: Book, facts: Facts) -> None:
+    line = _bond(book, facts)
     line.bond, line.thawing = line.bond + facts["amount"], line.thawing - facts["amount"]
 
 
 @entry("Registry", "Unbonded")
-def _supplier_unbonded(book: Book, facts: Facts) -> None:
-    _supplier(book, facts).thawing -= facts["amount"]
+@entry("Gateways", "Unbonded")
+def _unbonded(book: Book, facts: Facts) -> None:
+    _bond(book, facts).thawing -= facts["amount"]
 
 
 @entry("Registry", "Slashed")
-def _supplier_slashed(book: Book, facts: Facts) -> None:
-    line = _supplier(book, facts)
+@entry("Gateways", "Slashed")
+def _slashed(book: Book, facts: Facts) -> None:
+    line = _bond(book, facts)
     line.bond, line.thawing = line.bond - facts["fromBond"], line.thawing - facts["fromThawing"]
     line.slashed += facts["fromBond"] + facts["fromThawing"]
 
@@ -196,33 +201,9 @@ def _forgotten(book: Book, facts: Facts) -> None:
     book.application(facts["application"]).grants.pop((facts["gateway"], facts["service"]), None)
 
 
-@entry("Gateways", "Bonded")
-def _gateway_bonded(book: Book, facts: Facts) -> None:
-    book.gateway(facts["gateway"]).bond += facts["amount"]
-
-
-@entry("Gateways", "ThawStarted")
-def _gateway_thaws(book: Book, facts: Facts) -> None:
-    line = book.gateway(facts["gateway"])
-    line.bond, line.thawing = line.bond - facts["amount"], line.thawing + facts["amount"]
-
-
-@entry("Gateways", "ThawCancelled")
-def _gateway_thaw_cancelled(book: Book, facts: Facts) -> None:
-    line = book.gateway(facts["gateway"])
-    line.bond, line.thawing = line.bond + facts["amount"], line.thawing - facts["amount"]
-
-
-@entry("Gateways", "Unbonded")
-def _gateway_unbonded(book: Book, facts: Facts) -> None:
-    book.gateway(facts["gateway"]).thawing -= facts["amount"]
-
-
-@entry("Gateways", "Slashed")
-def _gateway_slashed(book: Book, facts: Facts) -> None:
-    line = book.gateway(facts["gateway"])
-    line.bond, line.thawing = line.bond - facts["fromBond"], line.thawing - facts["fromThawing"]
-    line.slashed += facts["fromBond"] + facts["fromThawing"]
+def _bond(book: Book, facts: Facts) -> SupplierLine | GatewayLine:
+    """Return whose bond an event is about."""
+    return _supplier(book, facts) if "registration" in facts else book.gateway(facts["gateway"])
 
 
 def _supplier(book: Book, facts: Facts) -> SupplierLine:
