@@ -1,7 +1,7 @@
 """Who may ask for what, and how much: API keys with scopes and limits, checked before a supplier is bothered.
 
-Limits are counted in fixed windows. What a request may use is set aside before and corrected after, so that requests
-running at once cannot exceed a limit together, and what failed costs nothing.
+Limits are counted in fixed windows, by all worker processes together. What a request may use is set aside before and
+corrected after, so that requests running at once cannot exceed a limit together, and what failed costs nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pocketnode.errors import BadInput, Corrupt
 from pocketnode.gateway.refusal import FORBIDDEN, NO_KEY, OUT_OF_BUDGET, RATE_LIMITED, Refused
+from pocketnode.store.counters import FOR_LIFE, MOST, Counted, Counters, slot_id
 from pocketnode.store.keys import ApiKey, hash_of
 
-Measure = Literal["requests", "units", "tokens"]
+Measure = Literal["requests", "units", "tokens", "flight"]
 WINDOW_S: Final = {"second": 1, "minute": 60, "day": 86_400}
 UNKNOWN_MOST: Final = 10_000
 TOTAL_S: Final = 1 << 40  # a window that never ends
+IDLE_S: Final = 86_400  # longer than any request is in flight
 
 
 class _Strict(BaseModel):
@@ -66,23 +68,25 @@ def rules_of(text: str) -> Rules:
 
 
 class Window:
-    """One limit: `most` in each span of `length_s`."""
+    """One limit of one key: `most` in each span of `length_s`; what is in flight counts for no longer than it is."""
 
-    __slots__ = ("length_s", "measure", "most", "name", "started", "used")
+    __slots__ = ("id", "length_s", "measure", "most", "name")
 
-    def __init__(self, measure: Measure, name: str, length_s: int, most: int) -> None:
+    def __init__(self, key: str, measure: Measure, name: str, length_s: int, most: int) -> None:
+        self.id = slot_id(key, measure, name)
         self.measure = measure
         self.name = name
         self.length_s = length_s
-        self.most = most
-        self.started = -1
-        self.used = 0
+        self.most = min(MOST, most)
 
-    def turn(self, now_s: float) -> None:
-        """Begin a new window if the old one is over."""
-        number = int(now_s) // self.length_s
-        if number != self.started:
-            self.started, self.used = number, 0
+    def counted(self, now_s: float, wanted: int) -> Counted:
+        """Return the window of now, as it is counted with all workers."""
+        if self.length_s == TOTAL_S:
+            # A lost count of what is in flight cures itself; one of a budget would be money.
+            until_s = MOST if self.measure != "flight" else int(now_s) + IDLE_S
+            return Counted(self.id, FOR_LIFE, until_s, self.most, wanted)
+        number = int(now_s) // self.length_s + 1
+        return Counted(self.id, number, number * self.length_s, self.most, wanted)
 
     def left_s(self, now_s: float) -> float:
         """Return the seconds until this window is over."""
@@ -90,21 +94,27 @@ class Window:
 
 
 class Holder:
-    """One key in use: its rules, compiled, and what it has used."""
+    """One key in use: its rules, compiled, and where what it uses is counted.
 
-    def __init__(self, key: ApiKey, used_units: int = 0) -> None:
+    Parameters
+    ----------
+    counters : shared with other workers; its own where nothing is shared.
+    used_units : in the key's life, for a budget that was not counted before.
+    """
+
+    def __init__(self, key: ApiKey, counters: Counters | None = None, used_units: int = 0) -> None:
         self.key = key
         try:
             self.rules = rules_of(key.rules)
         except BadInput as error:
             raise Corrupt(f"API key {key.id}: {error}") from error
         self.application = bytes.fromhex(self.rules.application[2:]) if self.rules.application else None
-        self.in_flight = 0
-        self.windows = _windows(self.rules)
+        self.windows = _windows(key.id, self.rules)
         self._networks = [ipaddress.ip_network(a, strict=False) for a in self.rules.addresses]
-        self._budget = next((w for w in self.windows if w.length_s == TOTAL_S), None)
-        if self._budget is not None:
-            self._budget.started, self._budget.used = 0, used_units
+        self._counters = counters if counters is not None or not self.windows else Counters()
+        for window in self.windows:
+            if window.name == "life" and self._counters is not None:
+                self._counters.begin(window.id, used_units)
 
     def check(self, now_s: float, service: str, origin: str | None, address: str | None) -> None:
         """Refuse what the key does not cover.
@@ -142,34 +152,34 @@ class Holder:
         Refused
             a limit would be exceeded; nothing is set aside then.
         """
-        most = self.rules.concurrency
-        if most is not None and self.in_flight >= most:
-            raise Refused(RATE_LIMITED, f"this API key may have {most} requests in flight", retry_after_s=0.1)
-        wanted = {"requests": 1, "units": units, "tokens": tokens}
-        for window in self.windows:
-            window.turn(now_s)
-            if window.used + wanted[window.measure] > window.most:
-                raise self._exceeded(window, now_s)
-        for window in self.windows:
-            window.used += wanted[window.measure]
-        self.in_flight += 1
-        return Reservation(self, now_s, units, tokens)
+        if not self.windows or self._counters is None:
+            return UNLIMITED
+        wanted = {"requests": 1, "units": units, "tokens": tokens, "flight": 1}
+        limits = [window.counted(now_s, wanted[window.measure]) for window in self.windows]
+        exceeded = self._counters.reserve(limits)
+        if exceeded >= 0:
+            raise self._exceeded(self.windows[exceeded], now_s)
+        return Reservation(self, limits, self._counters)
 
     def headers(self, now_s: float) -> dict[str, str]:
         """Return the x-ratelimit headers of the request limit with least left; none where there is no limit."""
-        windows = [w for w in self.windows if w.measure == "requests"]
+        windows = [(self._left(w, now_s), w) for w in self.windows if w.measure == "requests"]
         if not windows:
             return {}
-        for window in windows:
-            window.turn(now_s)
-        window = min(windows, key=lambda w: w.most - w.used)
+        left, window = min(windows, key=lambda one: one[0])
         return {
             "x-ratelimit-limit-requests": str(window.most),
-            "x-ratelimit-remaining-requests": str(max(0, window.most - window.used)),
+            "x-ratelimit-remaining-requests": str(max(0, left)),
             "x-ratelimit-reset-requests": f"{window.left_s(now_s):.3f}s",
         }
 
+    def _left(self, window: Window, now_s: float) -> int:
+        counted = window.counted(now_s, 0)
+        return window.most - (self._counters.held(counted.id, counted.stamp) if self._counters is not None else 0)
+
     def _exceeded(self, window: Window, now_s: float) -> Refused:
+        if window.measure == "flight":
+            return Refused(RATE_LIMITED, f"this API key may have {window.most} requests in flight", retry_after_s=0.1)
         if window.length_s == TOTAL_S:
             return Refused(OUT_OF_BUDGET, f"the budget of {window.most} units is used up")
         words = f"limit of {window.most} {window.measure} per {window.name} reached"
@@ -185,23 +195,24 @@ class Holder:
 
 
 class Reservation:
-    """What is set aside for one request."""
+    """What is set aside for one request; `settle` is called once."""
 
-    __slots__ = ("_holder", "_now_s", "_tokens", "_units")
+    __slots__ = ("_counters", "_holder", "_limits")
 
-    def __init__(self, holder: Holder, now_s: float, units: int, tokens: int) -> None:
+    def __init__(self, holder: Holder | None, limits: list[Counted], counters: Counters | None) -> None:
         self._holder = holder
-        self._now_s = now_s
-        self._units = units
-        self._tokens = tokens
+        self._limits = limits
+        self._counters = counters
 
     def settle(self, units: int, tokens: int = 0) -> None:
         """Correct what was set aside to what was used; in a window that is over nothing is corrected."""
-        self._holder.in_flight -= 1
-        change = {"requests": 0, "units": units - self._units, "tokens": tokens - self._tokens}
-        for window in self._holder.windows:
-            if window.started == int(self._now_s) // window.length_s:
-                window.used += change[window.measure]
+        if self._holder is None or self._counters is None:
+            return
+        used = {"requests": 1, "units": units, "tokens": tokens, "flight": 0}
+        self._counters.settle(self._limits, [used[window.measure] for window in self._holder.windows])
+
+
+UNLIMITED: Final = Reservation(None, [], None)
 
 
 class Access:
@@ -214,12 +225,14 @@ class Access:
         clock: Callable[[], float] = time.time,
         fresh_s: float = 2.0,
         keys_most: int = 100_000,
+        counters: Counters | None = None,
     ) -> None:
         self._read = read
         self._used_units = used_units
         self._clock = clock
         self._fresh_s = fresh_s
         self._keys_most = keys_most
+        self._counters = counters or Counters()
         self._holders: dict[bytes, tuple[float, Holder]] = {}
         self._unknown: dict[bytes, float] = {}
 
@@ -261,21 +274,23 @@ class Access:
             holder = kept[1]
             holder.key = key
         else:
-            holder = Holder(key, used_units)
+            holder = Holder(key, self._counters, used_units)
         if len(self._holders) >= self._keys_most:
             del self._holders[next(iter(self._holders))]
         self._holders[digest] = (self._clock(), holder)
         return holder
 
 
-def _windows(rules: Rules) -> list[Window]:
+def _windows(key: str, rules: Rules) -> list[Window]:
     windows = []
+    if rules.concurrency is not None:
+        windows.append(Window(key, "flight", "flight", TOTAL_S, rules.concurrency))
     measures: tuple[Measure, ...] = ("requests", "units", "tokens")
     for measure in measures:
         for name, length_s in WINDOW_S.items():
             most = getattr(rules, f"{measure}_per_{name}")
             if most is not None:
-                windows.append(Window(measure, name, length_s, most))
+                windows.append(Window(key, measure, name, length_s, most))
     if rules.budget_units is not None:
-        windows.append(Window("units", "life", TOTAL_S, rules.budget_units))
+        windows.append(Window(key, "units", "life", TOTAL_S, rules.budget_units))
     return windows
