@@ -162,7 +162,7 @@ class RecordLog:
 
     Parameters
     ----------
-    directory : made if missing. Several gateway workers take a directory each and `merge` at the session's end.
+    directory : made if missing. Several gateway workers take a directory each (`pocketnode.store.gathering`).
     """
 
     def __init__(self, directory: Path) -> None:
@@ -206,11 +206,6 @@ class RecordLog:
     def pots(self) -> list[bytes]:
         """Return all pots that have records."""
         return sorted(bytes.fromhex(path.stem) for path in self.directory.glob("*.records"))
-
-    def merge(self, pot: bytes, other: RecordLog) -> None:
-        """Append the records that another worker's log has of a pot."""
-        for record in other.read(pot):
-            self.append(pot, record)
 
     def flush(self) -> None:
         """Write what was appended to every pot."""
