@@ -108,6 +108,7 @@ class Lane:
         message.supplier = opening.supplier
         message.gateway = opening.gateway
         message.lane = opening.lane
+        message.records = opening.records
         self._pump = asyncio.ensure_future(self._outbox.pump())
         frame = await self._read()
         if frame is None or not frame.messages:

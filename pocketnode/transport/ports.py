@@ -19,6 +19,7 @@ class Opening:
     service : 32 bytes.
     number : the session's.
     lane : 32 bytes, chosen by the gateway.
+    records : address where the gateway gives its relay records (rule 5.18); empty for none.
     """
 
     application: bytes
@@ -27,6 +28,7 @@ class Opening:
     supplier: bytes
     gateway: bytes
     lane: bytes
+    records: str = ""
 
     @property
     def session(self) -> bytes:

@@ -49,7 +49,7 @@ class SupplierMessage(_message.Message):
     def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., need_hold: _Optional[_Union[NeedHold, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("version", "application", "service", "session", "supplier", "gateway", "lane")
+    __slots__ = ("version", "application", "service", "session", "supplier", "gateway", "lane", "records")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class Open(_message.Message):
     SUPPLIER_FIELD_NUMBER: _ClassVar[int]
     GATEWAY_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     version: int
     application: bytes
     service: bytes
@@ -64,7 +65,8 @@ class Open(_message.Message):
     supplier: bytes
     gateway: bytes
     lane: bytes
-    def __init__(self, version: _Optional[int] = ..., application: _Optional[bytes] = ..., service: _Optional[bytes] = ..., session: _Optional[int] = ..., supplier: _Optional[bytes] = ..., gateway: _Optional[bytes] = ..., lane: _Optional[bytes] = ...) -> None: ...
+    records: str
+    def __init__(self, version: _Optional[int] = ..., application: _Optional[bytes] = ..., service: _Optional[bytes] = ..., session: _Optional[int] = ..., supplier: _Optional[bytes] = ..., gateway: _Optional[bytes] = ..., lane: _Optional[bytes] = ..., records: _Optional[str] = ...) -> None: ...
 
 class Request(_message.Message):
     __slots__ = ("seq", "total", "hold", "signature", "request", "head", "body", "more")
