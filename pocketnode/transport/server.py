@@ -13,6 +13,7 @@ from pocketnode.errors import ConfigError, RemoteError, Unavailable
 from pocketnode.transport.grpc_options import METHOD, PROTOCOL_VERSION, SERVER_OPTIONS, SERVICE
 from pocketnode.transport.outbox import Outbox
 from pocketnode.transport.ports import Account, Answerer, Opening
+from pocketnode.transport.records import URL_CHARS_MOST
 from pocketnode.transport.server_lane import SupplierLane
 from pocketnode.wire.pb.relay_pb2 import GatewayFrame, Open, SupplierFrame
 
@@ -153,7 +154,13 @@ def _opening(message: Open, operator: bytes) -> Opening:
     if message.supplier != operator:
         raise RemoteError("3.7", f"meant for 0x{message.supplier.hex()}, this is 0x{operator.hex()}")
     return Opening(
-        message.application, message.service, message.session, message.supplier, message.gateway, message.lane
+        message.application,
+        message.service,
+        message.session,
+        message.supplier,
+        message.gateway,
+        message.lane,
+        message.records if len(message.records) <= URL_CHARS_MOST else "",
     )
 
 
