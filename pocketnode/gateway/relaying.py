@@ -39,7 +39,7 @@ class Relaying:
             nobody could answer, or the answer is that the request is wrong.
         """
         trial = Trial(self._means, order)
-        while (attempt := trial.next()) is not None:
+        while (attempt := await trial.next()) is not None:
             after_s = self.hedging.after_s(trial.active.service.name, order.kind) if order.hedge else None
             if after_s is None or await self._comes_within(attempt, order, after_s):
                 answer = await self._settled(order, attempt, trial)
@@ -60,7 +60,7 @@ class Relaying:
             as `whole`.
         """
         trial = Trial(self._means, order)
-        while (attempt := trial.next()) is not None:
+        while (attempt := await trial.next()) is not None:
             try:
                 async with asyncio.timeout(trial.left_s):
                     first = await attempt.begin(order.head, order.body, order.hold, order.most)
@@ -129,7 +129,7 @@ class Relaying:
     async def _hedged(self, order: Order, first: Attempt, trial: Trial) -> Answer | None:
         """Ask a second supplier while the first is still waited for; return the first sound answer."""
         running = {asyncio.ensure_future(self._settled(order, first, trial))}
-        second = trial.next()
+        second = await trial.next()
         if second is not None:
             running.add(asyncio.ensure_future(self._settled(order, second, trial)))
         try:

@@ -27,8 +27,10 @@ from pocketnode.protocol.types import Params
 from pocketnode.transport.ports import Opening
 
 POLL_S: Final = 0.3
-OPEN_WAIT_S: Final = 1.5
+OPEN_WAIT_S: Final = 1.5  # for the first supplier of a new session; the old one serves within its grace only
+OPEN_ALL_WAIT_S: Final = 0.4  # for the others: one that does not answer must not hold up a session that can be used
 JITTER_S: Final = 0.3
+BEGINNING_MOST: Final = 32  # sessions begun at once: their reads of the chain share its node
 BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 log = structlog.get_logger()
@@ -60,6 +62,8 @@ class Sessions:
     _retiring: list[ActiveSession] = field(default_factory=list)
     _problems: dict[Pair, str] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _beginning: set[Pair] = field(default_factory=set)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BEGINNING_MOST))
 
     def active(self, service: Service, application: bytes | None = None) -> ActiveSession:
         """Return the session to use.
@@ -119,24 +123,30 @@ class Sessions:
             log.warning("the chain does not answer", error=str(error))
             return
         for application, service in self.catalog.pairs():
-            await self._follow(application, service, number)
+            pair = (application, service.name)
+            active = self._active.get(pair)
+            if pair not in self._beginning and (active is None or active.session.number < number):
+                self._beginning.add(pair)
+                self._spawn(self._follow(application, service, number))
         for active in self._active.values():
             self._reconnect(active)
         await self._retire(self.params)
 
     async def _follow(self, application: bytes, service: Service, number: int) -> None:
+        """Replace a session by the one of now; each pair by itself, so that none waits for another's suppliers."""
         pair = (application, service.name)
         old = self._active.get(pair)
-        if old is not None and old.session.number >= number:
-            return
         try:
-            new = await self._begin(application, service, number, wait=old is not None)
+            async with self._turns:
+                new = await self._begin(application, service, number, wait=old is not None)
         except PocketError as error:
             if self._problems.get(pair) != str(error):
                 log.warning("no session", service=service.name, number=number, error=str(error))
             self._problems[pair] = str(error)
             self._drop_if_over(pair, old)
             return
+        finally:
+            self._beginning.discard(pair)
         self._problems.pop(pair, None)
         self._active[pair] = new
         log.info("session", service=service.name, number=number, suppliers=len(new.seats))
@@ -158,9 +168,16 @@ class Sessions:
         active.recover(self.records.read(session))
         if wait:
             await asyncio.sleep(random.random() * JITTER_S)
-        tasks = [self._spawn(self._connect(active, seat)) for seat in active.seats.values()]
-        await asyncio.wait(tasks, timeout=OPEN_WAIT_S)
+        await self._open(active)
         return active
+
+    async def _open(self, active: ActiveSession) -> None:
+        """Open lanes to all suppliers, and go on as soon as the session can be used."""
+        begun_s = self.clock()
+        tasks = [self._spawn(self._connect(active, seat)) for seat in active.seats.values()]
+        _, pending = await asyncio.wait(tasks, timeout=OPEN_ALL_WAIT_S)
+        while pending and not active.ready() and (left_s := begun_s + OPEN_WAIT_S - self.clock()) > 0:
+            _, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
 
     def _drop_if_over(self, pair: Pair, old: ActiveSession | None) -> None:
         """Stop using a session that nobody serves any more."""

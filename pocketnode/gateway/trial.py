@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from pocketnode.errors import PocketError
-from pocketnode.gateway.active import Seat
+from pocketnode.gateway.active import ActiveSession, Seat
 from pocketnode.gateway.attempt import Attempt
 from pocketnode.gateway.config import Retry
 from pocketnode.gateway.judging import Judgement
@@ -20,6 +22,9 @@ from pocketnode.gateway.refusal import INVALID, NO_SUPPLIER, TIMED_OUT, Refused
 from pocketnode.gateway.selection import pick
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.quality import Verdict
+
+RENEW_S: Final = 1.0
+RENEW_EVERY_S: Final = 0.05
 
 log = structlog.get_logger()
 
@@ -42,8 +47,10 @@ class Trial:
         "_last",
         "_means",
         "_order",
+        "_over",
         "_started_s",
         "_tried",
+        "_void",
         "active",
         "attempts",
         "doubtful",
@@ -55,6 +62,8 @@ class Trial:
         self._order = order
         self._started_s = time.monotonic()
         self._tried = order.tried
+        self._over: list[bytes] = []  # said that the session is not theirs
+        self._void = 0  # attempts that only found a session over
         self._last: Refused | None = None
         self._busy = False
         self.doubtful: Answer | None = None  # taken if nothing better comes
@@ -62,15 +71,31 @@ class Trial:
         self.active = order.current()
         self.left_s = self.active.service.spec.timeout_s
 
-    def next(self) -> Attempt | None:
+    async def next(self) -> Attempt | None:
         """Return the next attempt, or None where trying is over."""
+        attempt = self._next()
+        if attempt is None and await self._renewed():
+            attempt = self._next()
+        return attempt
+
+    async def _renewed(self) -> bool:
+        """Wait a moment for the session of now, if suppliers said that ours is over (rule 3.12)."""
+        deadline_s = time.monotonic() + RENEW_S
+        while self._over and time.monotonic() < deadline_s:
+            if self._order.current() is not self.active:
+                return True
+            await asyncio.sleep(RENEW_EVERY_S)
+        return False
+
+    def _next(self) -> Attempt | None:
         retry = self._means.retry
         if self.attempts:
             passed_s = time.monotonic() - self._started_s
+            self._turn_to(self._order.current())
             over = passed_s >= retry.deadline_s or not self._order.repeatable
-            if over or self.attempts >= retry.attempts or (self._last and self._last.reason is INVALID):
+            spent = self.attempts - self._void >= retry.attempts
+            if over or spent or (self._last and self._last.reason is INVALID):
                 return None
-            self.active = self._order.current()
         seat = self._choose()
         if seat is None:
             return None
@@ -91,6 +116,8 @@ class Trial:
             verdict=verdict.name.lower(),
             error=str(error) or type(error).__name__,
         )
+        if isinstance(error, RelayFailed) and error.fault.kind is FaultClass.NOT_IN_SESSION:
+            self._over.append(attempt.seat.supplier.operator)
         # Who is busy will answer soon: that tells the user more than a lane that broke besides.
         busy = isinstance(error, RelayFailed) and error.fault.kind is FaultClass.BUSY
         if busy or not self._busy:
@@ -115,6 +142,14 @@ class Trial:
         if self._last is None or self._last.reason is not INVALID:
             self._means.metrics.refused(self.active.service.name)
         return self._last or Refused(NO_SUPPLIER, "no supplier can be reached now", retry_after_s=1)
+
+    def _turn_to(self, active: ActiveSession) -> None:
+        """Go on in the session of now; who refused only because the last one is over may answer in this one."""
+        if active is not self.active:
+            self._tried[:] = [operator for operator in self._tried if operator not in self._over]
+            self._void += len(self._over)
+            self._over.clear()
+        self.active = active
 
     def _choose(self) -> Seat | None:
         active = self.active

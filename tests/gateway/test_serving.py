@@ -14,10 +14,11 @@ import pytest
 from eth_utils.address import to_checksum_address
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
+from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.quality import Verdict
 from pocketnode.transport.ports import Relay, Served
 from tests.gateway.conftest import Start, until
-from tests.gateway.market import EVENTS, Supplier, broken, chat, event, reply_json
+from tests.gateway.market import EVENTS, Supplier, broken, chat, event, node, reply_json
 
 ASK: dict[str, Any] = {"model": "smollm2-135m", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -266,6 +267,36 @@ async def test_the_session_changes_without_a_failed_request(start: Start) -> Non
     assert len(gateway.kept.records) == 2
     acknowledged = sum(a.acknowledged for s in gateway.suppliers for a in s.accounts.values())
     assert acknowledged > 0
+
+
+async def test_a_request_that_finds_its_session_over_is_answered_in_the_next(start: Start) -> None:
+    """Every supplier has seen a boundary that this gateway has not (rule 3.12)."""
+    gateway = await start()
+
+    async def over(relay: Relay) -> Served:
+        if relay.opening.number == 2:
+            gateway.market.head = 160
+            raise RelayFailed(FaultClass.NOT_IN_SESSION, "session 2 is over")
+        return await node(relay)
+
+    for supplier in gateway.suppliers:
+        supplier.answers["eth"] = over
+    answer = await gateway.rpc("eth_getCode", "0x5", "0x1")
+    assert "result" in answer
+    verdicts = [r.verdict for r in gateway.records()]
+    assert verdicts == [Verdict.NOBODY] * len(gateway.suppliers) + [Verdict.GOOD]
+
+
+async def test_a_supplier_that_does_not_open_its_lane_holds_up_no_session(start: Start) -> None:
+    gateway = await start()
+    mute = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    gateway.suppliers[0].port = mute.sockets[0].getsockname()[1]
+    gateway.market.head = 160
+    await until(lambda: 3 in {active.session.number for active in gateway.daemon.sessions.all()})
+    new = next(active for active in gateway.daemon.sessions.all() if active.session.number == 3)
+    assert new.ready()
+    assert new.seats[gateway.suppliers[0].key.address].connecting
+    mute.close()
 
 
 async def test_a_cap_is_not_exceeded(start: Start) -> None:
