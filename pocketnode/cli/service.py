@@ -14,6 +14,7 @@ from pocketnode.cli.output import json_option, print_facts
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import ConfigError
 from pocketnode.protocol.session import service_name
+from pocketnode.services.gguf import write_tokenizer
 from pocketnode.services.spec import builtin_bytes
 
 
@@ -57,6 +58,23 @@ def add(
     raw = _spec_bytes(spec, builtin)
     added = by.act(lambda actor: operations.add_service(actor, raw, uri, max_price, owner_share))
     print_facts({"service": service_name(added), "max_price": max_price, "owner_share": owner_share}, as_json)
+
+
+@service.command()
+@click.argument("model", type=FILE)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@json_option
+def tokenizer(model: Path, folder: Path, as_json: bool) -> None:
+    """Take the tokenizer and chat template out of MODEL, a GGUF file, and write them into FOLDER.
+
+    A gateway that names FOLDER under `tokenizers` counts the tokens of this model again.
+
+    \b
+    Example:
+      pocketnode service tokenizer smollm2.gguf tokenizers/smollm2
+    """
+    for path in write_tokenizer(model, folder):
+        print_facts({"file": str(path)}, as_json)
 
 
 @service.command()

@@ -13,29 +13,41 @@ from pocketnode.protocol import quality
 from pocketnode.protocol.quality import Tally, Verdict
 from pocketnode.protocol.record import RelayRecord
 from pocketnode.protocol.statement import UNITS_PER_PRICE
-from pocketnode.protocol.types import Grant, Session, SessionSupplier
+from pocketnode.protocol.types import Session, SessionSupplier
+from pocketnode.store.caps import Caps
+from pocketnode.store.counters import slot_id
 from pocketnode.transport.ports import LaneClient
 
 RANKING_AGE_S: Final = 0.25
+DRAWS: Final = 4  # a worker draws one part in so many of what is left of a cap, divided by the number of workers
+SCARCE: Final = 16  # where less than one part in so many is left, workers give back what they spare
 
 
 class Purse:
-    """What a grant still allows in one session, exact to the unit (rule 5.4).
+    """What a grant still allows in one session, exact to the unit (rule 5.4), over all workers of the gateway.
 
-    Money is kept in `units * price`, so that nothing is rounded before the session is stated.
+    Money is kept in `units * price`, so that nothing is rounded before the session is stated. Parts of the cap are
+    drawn from what workers share and spent without asking again, so that a relay costs no lock.
     """
 
-    __slots__ = ("cap", "reserved", "spent")
+    __slots__ = ("_caps", "_id", "_share", "cap", "drawn", "reserved", "spent")
 
-    def __init__(self, cap_amount: int) -> None:
+    def __init__(self, cap_amount: int, caps: Caps, session: bytes, workers: int = 1) -> None:
         self.cap = cap_amount * UNITS_PER_PRICE
         self.spent = 0
         self.reserved = 0
+        self._caps = caps
+        self._id = slot_id("cap", session)
+        self._share = DRAWS * workers
+        self.drawn = caps.own(self._id)
 
     def reserve(self, worth: int) -> bool:
         """Set aside the most that a relay may cost; False where the grant does not reach."""
-        if self.spent + self.reserved + worth > self.cap:
-            return False
+        short = self.spent + self.reserved + worth - self.drawn
+        if short > 0:
+            self.drawn += self._caps.draw(self._id, self.cap, short, self._share)
+            if self.spent + self.reserved + worth > self.drawn:
+                return False
         self.reserved += worth
         return True
 
@@ -43,6 +55,20 @@ class Purse:
         """Give back what was set aside and book what it did cost."""
         self.reserved -= reserved
         self.spent += spent
+
+    def recover(self, spent: int) -> None:
+        """Take up what this worker spent before it was started again."""
+        self.spent = spent
+        if spent > self.drawn:
+            self.drawn = spent
+            self._caps.keep(self._id, spent)
+
+    def spare(self) -> None:
+        """Give other workers what is drawn and not needed here, where little is left to draw."""
+        needed = self.spent + self.reserved
+        if self.drawn > needed and self._caps.drawn(self._id) * SCARCE >= self.cap * (SCARCE - 1):
+            self.drawn = needed
+            self._caps.keep(self._id, needed)
 
 
 class Seat:
@@ -111,13 +137,13 @@ class ActiveSession:
     """One application's session of one service."""
 
     def __init__(
-        self, session: Session, service: Service, grant: Grant, w_min: int, scores: Scoreboard, rules: Selection
+        self, session: Session, service: Service, purse: Purse, w_min: int, scores: Scoreboard, rules: Selection
     ) -> None:
         self.session = session
         self.w_min = w_min
         self.session_hex = "0x" + session.id.hex()
         self.service = service
-        self.purse = Purse(grant.cap)
+        self.purse = purse
         self.seats = {s.operator: Seat(s) for s in session.suppliers}
         self.retiring = False  # a newer session takes the requests
         self.closing = False  # it is stated: nothing is recorded or paid for in it any more
@@ -128,10 +154,12 @@ class ActiveSession:
     def recover(self, records: Iterable[RelayRecord]) -> None:
         """Count what was recorded before a restart, so that the grant's cap still holds."""
         by_index = {seat.supplier.index: seat for seat in self.seats.values()}
+        spent = 0
         for record in records:
             if (seat := by_index.get(record.index)) is not None:
                 seat.count(record, self.service.slo)
-                self.purse.settle(0, record.units * seat.supplier.price)
+                spent += record.units * seat.supplier.price
+        self.purse.recover(spent)
 
     def load(self, operator: bytes) -> int:
         """Return how many relays a supplier has in flight."""

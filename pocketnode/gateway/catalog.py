@@ -53,12 +53,12 @@ def catalog_of(config: GatewayConfig) -> Catalog:
     Raises
     ------
     ConfigError
-        a service has no spec, or an alias or fall-back names a model that nobody serves.
+        a service has no spec, or an alias, fall-back or tokenizer names a model that nobody serves.
     """
     names = dict.fromkeys(name for a in config.applications for name in a.services)
     services = {name: _service(name, config.services, config.applications) for name in names}
     catalog = Catalog(services, config.aliases, config.fallbacks)
-    named = [*config.aliases.values(), *(m for others in config.fallbacks.values() for m in others)]
+    named = [*config.aliases.values(), *config.tokenizers, *(m for others in config.fallbacks.values() for m in others)]
     for model in named:
         if model not in catalog.models:
             raise ConfigError(f"model {model!r} is of no service here: name one of {', '.join(catalog.models)}")

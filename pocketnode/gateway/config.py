@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pocketnode.errors import ConfigError
 from pocketnode.overlay import overlaid
 
+_MODEL_PATHS = ("services", "tokenizers")
 _PATHS = ("deployment", "keystore", "password_file", "records")
 
 
@@ -100,6 +101,10 @@ class GatewayConfig(_Strict):
     fallbacks: dict[str, list[str]] = Field(
         default_factory=dict, description="model -> models that answer where nobody serves it now"
     )
+    tokenizers: dict[str, Path] = Field(
+        default_factory=dict,
+        description="model -> folder with its tokenizer.json and chat template, to count suppliers' tokens again",
+    )
     log: Log = Log()
 
     @field_validator("listen")
@@ -117,7 +122,7 @@ class GatewayConfig(_Strict):
             update={
                 **placed,
                 "admin": config.admin.model_copy(update={"token_file": folder / config.admin.token_file}),
-                "services": {name: folder / path for name, path in config.services.items()},
+                **{of: {n: folder / p for n, p in getattr(config, of).items()} for of in _MODEL_PATHS},
                 "store": _store(config.store, folder),
             }
         )

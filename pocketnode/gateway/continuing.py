@@ -33,15 +33,20 @@ class Delivered:
         if self._size <= HELD_BYTES_MOST:
             self._parts.append(part)
 
-    def text(self) -> str | None:
-        """Return the text so far; None where it is more than text of one choice, or too long to compare."""
+    def chunks(self) -> list[dict[str, Any]] | None:
+        """Return what was written, chunk by chunk; None where it is too long."""
         if self._size > HELD_BYTES_MOST:
             return None
+        found = (chunk_of(event) for event in events(b"".join(self._parts)))
+        return [chunk for chunk in found if chunk is not None]
+
+    def text(self) -> str | None:
+        """Return the text so far; None where it is more than text of one choice, or too long to compare."""
         text = ""
-        for event in events(b"".join(self._parts)):
-            chunk = chunk_of(event)
-            if chunk is None:
-                continue
+        chunks = self.chunks()
+        if chunks is None:
+            return None
+        for chunk in chunks:
             piece = piece_of(chunk)
             if piece is None:
                 return None

@@ -25,6 +25,7 @@ from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.openai_api import OpenAiApi
 from pocketnode.gateway.ports import LaneOpener, Market, Proofs, Records
+from pocketnode.gateway.recount import recount_of
 from pocketnode.gateway.relay_api import RelayApi
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_api import RpcApi
@@ -109,7 +110,8 @@ class GatewayDaemon:
         self.gate = Gate(Access(self._keys.by_hash, usage.units), config.limits)
         self.ledger = Ledger(usage)
         relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
-        openai = OpenAiApi(self.gate, catalog, self.sessions, relaying, self.ledger)
+        recount = recount_of(config.tokenizers, self.metrics)
+        openai = OpenAiApi(self.gate, catalog, self.sessions, relaying, self.ledger, recount)
         self.items = RpcItems(catalog, self.sessions, relaying, self.ledger, self.metrics)
         rpc = RpcApi(self.gate, catalog, self.items)
         self.sockets = RpcSockets(self.gate, rpc, self.items)

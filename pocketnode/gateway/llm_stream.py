@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
@@ -11,8 +12,9 @@ from aiohttp import web
 from pocketnode.errors import PocketError
 from pocketnode.gateway import trust
 from pocketnode.gateway.continuing import Continuation, Delivered, Diverged
-from pocketnode.gateway.llm_codec import Asked, is_sound
+from pocketnode.gateway.llm_codec import Asked, counts, is_sound
 from pocketnode.gateway.orders import Order, Stream
+from pocketnode.gateway.recount import Told, texts_of_stream
 from pocketnode.gateway.refusal import NO_SUPPLIER, Refused
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.sse import KEEP_ALIVE, Meter, error_event
@@ -23,6 +25,7 @@ KEEP_ALIVE_S: Final = 15.0
 CONTINUATIONS_MOST: Final = 2
 
 log = structlog.get_logger()
+Agrees = Callable[[list[str] | None, Told], Awaitable[bool]]  # holds a count of tokens against the gateway's own
 
 
 class Broken(Exception):
@@ -38,7 +41,14 @@ class Streaming:
     """
 
     def __init__(
-        self, relaying: Relaying, order: Order, asked: Asked, tokens: Tokens, timeout_s: float, whole_proof: bool
+        self,
+        relaying: Relaying,
+        order: Order,
+        asked: Asked,
+        tokens: Tokens,
+        timeout_s: float,
+        whole_proof: bool,
+        agrees: Agrees | None = None,
     ) -> None:
         self._relaying = relaying
         self._order = order
@@ -46,6 +56,7 @@ class Streaming:
         self._tokens = tokens
         self._timeout_s = timeout_s
         self._whole_proof = whole_proof
+        self._agrees = agrees
         self._delivered = Delivered()
         self._continuation: Continuation | None = None
         self.meter = self._new_meter()
@@ -62,7 +73,7 @@ class Streaming:
             try:
                 await response.prepare(request)
                 await self._pass_on(stream, response)
-                self._judge(stream)
+                await self._judge(stream)
             except (asyncio.CancelledError, ConnectionResetError):
                 await stream.attempt.cancel()
                 raise
@@ -118,7 +129,7 @@ class Streaming:
             self._delivered.add(out)
             await response.write(out)
 
-    def _judge(self, stream: Stream) -> None:
+    async def _judge(self, stream: Stream) -> None:
         """Settle a stream that came to its signed end: is it whole, and is its count of tokens true?"""
         meter, reply = self.meter, stream.attempt.reply
         ended = reply.ended if reply is not None else None
@@ -130,7 +141,15 @@ class Streaming:
         elif meter.usage is None or not is_sound(meter.usage, self._asked, self._tokens, units, meter.text_bytes):
             stream.attempt.settle(Verdict.WRONG)
         else:
-            stream.attempt.settle(Verdict.GOOD)
+            stream.attempt.settle(Verdict.GOOD if await self._counted(stream, meter.usage) else Verdict.WRONG)
+
+    async def _counted(self, stream: Stream, usage: dict[str, Any]) -> bool:
+        """Return whether our own count of what was written allows the supplier's."""
+        if self._agrees is None:
+            return True
+        chunks = self._delivered.chunks()
+        told = Told(stream.attempt.seat.supplier_hex, *counts(usage))
+        return await self._agrees(texts_of_stream(chunks) if chunks is not None else None, told)
 
     def _proof(self, stream: Stream) -> bytes:
         ended = stream.attempt.ended

@@ -56,6 +56,7 @@ class Metrics:
         self.requests: Counter[tuple[str, int]] = Counter()  # route, HTTP status
         self.attempts: Counter[tuple[str, Verdict]] = Counter()  # service, verdict
         self.served: Counter[tuple[str, str]] = Counter()  # service, from where: supplier, cache, local, shared
+        self.recounts: Counter[tuple[str, str]] = Counter()  # model, agrees or disagrees
         self.durations: dict[str, Histogram] = {}  # by service
         self.first_bytes: dict[str, Histogram] = {}
         self.meter = Meter()  # what the dashboard's charts are drawn from
@@ -114,7 +115,12 @@ class _Collector(Collector):
         served = CounterMetricFamily("pocketnode_gateway_served", "Answers by source", labels=["service", "source"])
         for (service, source), count in metrics.served.items():
             served.add_metric([service, source], count)
-        yield from (requests, attempts, served)
+        recounts = CounterMetricFamily(
+            "pocketnode_gateway_recounts", "Token counts of suppliers held against our own", labels=["model", "result"]
+        )
+        for (model, result), count in metrics.recounts.items():
+            recounts.add_metric([model, result], count)
+        yield from (requests, attempts, served, recounts)
         names = {"duration": metrics.durations, "first_byte": metrics.first_bytes}
         for name, histograms in names.items():
             family = HistogramMetricFamily(

@@ -19,8 +19,9 @@ from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refus
 from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.llm_codec import Asked, counts, holds, judge_whole, read_request, with_model
-from pocketnode.gateway.llm_stream import Streaming
+from pocketnode.gateway.llm_stream import Agrees, Streaming
 from pocketnode.gateway.orders import Answer, Order, Stream
+from pocketnode.gateway.recount import Recount, Told, texts_of
 from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, Refused, openai_error
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.sessions import Sessions
@@ -50,12 +51,15 @@ class Call:
 class OpenAiApi:
     """Answers what OpenAI's clients ask."""
 
-    def __init__(self, gate: Gate, catalog: Catalog, sessions: Sessions, relaying: Relaying, ledger: Ledger) -> None:
+    def __init__(
+        self, gate: Gate, catalog: Catalog, sessions: Sessions, relaying: Relaying, ledger: Ledger, recount: Recount
+    ) -> None:
         self._gate = gate
         self._catalog = catalog
         self._sessions = sessions
         self._relaying = relaying
         self._ledger = ledger
+        self._recount = recount
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Answer a chat, a completion or embeddings, whole or streamed."""
@@ -137,12 +141,21 @@ class OpenAiApi:
 
         current = partial(self._sessions.active, call.service, call.holder.application)
         order = Order(current, call.asked.model, head, call.body, hold, most, check)
+        agrees = self._agrees(call)
+        if agrees is not None and not call.asked.stream:
+            order.recount = partial(_agrees_whole, agrees)
         try:
             if call.asked.stream:
-                return await self._stream(request, call, order, used)
+                return await self._stream(request, call, order, used, agrees)
             return self._whole(call, await self._relaying.whole(order), used)
         finally:
             self._settle(call, reservation, used)
+
+    def _agrees(self, call: Call) -> Agrees | None:
+        """Return what holds a supplier's count of tokens against ours, if this gateway can count this model's."""
+        if not self._recount.covers(call.asked.model):
+            return None
+        return partial(self._recount.agrees, call.asked.model, call.path, call.body)
 
     # ---- answering
 
@@ -156,7 +169,9 @@ class OpenAiApi:
         headers.update(limit_headers(call.holder))
         return web.Response(body=body, status=status, headers=headers)
 
-    async def _stream(self, request: web.Request, call: Call, order: Order, used: _Used) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.Request, call: Call, order: Order, used: _Used, agrees: Agrees | None
+    ) -> web.StreamResponse:
         stream = await self._relaying.stream(order)
         if stream.head.status >= 400:
             return self._whole(call, await _drained(stream), used)
@@ -165,7 +180,7 @@ class OpenAiApi:
         headers[trust.SUPPLIER], headers[trust.SESSION] = attempt.seat.supplier_hex, attempt.active.session_hex
         response = web.StreamResponse(headers=headers)
         timeout_s = call.service.spec.timeout_s
-        streaming = Streaming(self._relaying, order, call.asked, call.tokens, timeout_s, call.whole_proof)
+        streaming = Streaming(self._relaying, order, call.asked, call.tokens, timeout_s, call.whole_proof, agrees)
         try:
             attempt = (await streaming.run(stream, request, response)).attempt
         finally:
@@ -228,6 +243,12 @@ def refusal(refused: Refused, request_id: str) -> web.Response:
     """Return the error answer that OpenAI's clients understand."""
     headers = refusal_headers(refused, request_id)
     return web.Response(body=openai_error(refused), status=refused.reason.status, headers=headers, content_type=JSON)
+
+
+async def _agrees_whole(agrees: Agrees, answer: Answer) -> bool:
+    body = orjson.loads(answer.body)
+    told = Told(answer.attempt.seat.supplier_hex, *counts(body["usage"]))
+    return await agrees(texts_of(body.get("choices")), told)
 
 
 def _covers(holder: Holder, model: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pocketnode.gateway.active import ActiveSession
@@ -22,6 +22,7 @@ class Order:
     hold, most : units at first and at most.
     repeatable : whether a second supplier may be asked when the first may have acted on it.
     hedge : a second supplier may be asked while the first is late.
+    recount : looks once more at an answer that passed its check, off the loop where that takes long; False is wrong.
     only : the one operator that can answer, such as the one that keeps a filter.
     tried : operators that are asked no more; orders may share it, so that each goes to another supplier.
     """
@@ -37,6 +38,7 @@ class Order:
     tried: list[bytes] = field(default_factory=list)
     only: bytes | None = None
     hedge: bool = False
+    recount: Callable[[Answer], Awaitable[bool]] | None = None
 
 
 @dataclass(slots=True)
@@ -70,8 +72,15 @@ class Stream:
         return await reply.read()
 
 
-def judged(order: Order, answer: Answer) -> Judgement:
+async def judged(order: Order, answer: Answer) -> Judgement:
     """Return what a whole answer is worth."""
+    judgement = _at_sight(order, answer)
+    if judgement is Judgement.TAKE and order.recount is not None and not await order.recount(answer):
+        return Judgement.WRONG
+    return judgement
+
+
+def _at_sight(order: Order, answer: Answer) -> Judgement:
     by_status = judge_status(answer.head.status)
     if by_status is not None:
         return by_status

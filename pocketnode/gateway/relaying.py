@@ -94,6 +94,7 @@ class Relaying:
                 body = await attempt.whole(order.head, order.body, order.hold, order.most)
                 assert attempt.reply is not None
                 answer = Answer(decode_answer(attempt.reply.head), body, attempt, trial.attempts)
+            judgement = await judged(order, answer)
         except asyncio.CancelledError:
             await attempt.cancel()
             raise
@@ -101,7 +102,6 @@ class Relaying:
             trial.note(attempt, error, attempt.failed(error))
             self.leave(attempt, error)
             return None
-        judgement = judged(order, answer)
         attempt.settle(judgement.verdict)
         if judgement is Judgement.TAKE and order.hedge:
             self.hedging.observe(trial.active.service.name, order.kind, attempt.waited_s)

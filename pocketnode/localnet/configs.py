@@ -8,9 +8,12 @@ from typing import Any
 
 import yaml
 
+from pocketnode.localnet.parts import weights
 from pocketnode.localnet.plan import APPLICATION, CHAIN, GATEWAY, LLM, SUPPLIERS, Plan
 from pocketnode.localnet.ports import HOST
 from pocketnode.localnet.state import Layout
+from pocketnode.localnet.traffic import MODEL
+from pocketnode.services.gguf import write_tokenizer
 from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.keys import KeyStore
 
@@ -23,6 +26,8 @@ def write(layout: Layout, plan: Plan) -> None:
     if not layout.admin_token.exists():
         layout.admin_token.write_text(f"{secrets.token_urlsafe(24)}\n")
         layout.admin_token.chmod(0o600)
+    if not layout.tokenizer.exists():
+        write_tokenizer(weights(), layout.tokenizer)
     _write(layout, GATEWAY, gateway(layout, plan))
     for name in SUPPLIERS:
         _write(layout, name, supplier(layout, plan, name))
@@ -51,6 +56,7 @@ def gateway(layout: Layout, plan: Plan) -> dict[str, Any]:
         "store": _store_url(layout, GATEWAY),
         "records": str(layout.data(GATEWAY) / "records"),
         "statements": {"withhold": plan.options.withhold},
+        "tokenizers": {MODEL: str(layout.tokenizer)},
     }
 
 

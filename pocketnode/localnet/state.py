@@ -58,6 +58,11 @@ class Layout:
         """What users of the gateway send."""
         return self.root / "keys" / "api-key"
 
+    @property
+    def tokenizer(self) -> Path:
+        """The model's tokenizer, by which the gateway counts tokens again."""
+        return self.root / "data" / "tokenizer"
+
     def config(self, name: str) -> Path:
         return self.root / "config" / f"{name}.yaml"
 
