@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from pocketnode.gateway.daemon import GatewayDaemon, Outside
 from pocketnode.protocol.quality import Slo
 from pocketnode.protocol.session import service_name
 from pocketnode.services.spec import builtin
+from pocketnode.settlement.files import RecordFiles
 from pocketnode.settlement.pruning import Pruning
 from pocketnode.settlement.records import SessionRecords
 from pocketnode.settlement.stating import Stating
@@ -226,14 +227,16 @@ def limit_key(path: Path, identity: str, rules: str, as_json: bool) -> None:
 
 
 class Lanes:
-    """Opens lanes with the gateway's key."""
+    """Opens lanes with the gateway's key, and says at `public_url` where its records are."""
 
-    def __init__(self, key: Key, domain: Domain) -> None:
+    def __init__(self, key: Key, domain: Domain, public_url: str = "") -> None:
         self._key = key
         self._domain = domain
+        self._public_url = public_url
 
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> LaneClient:
-        return await open_lane(opening, endpoint, fingerprint, self._key, self._domain)
+        told = replace(opening, records=self._public_url)
+        return await open_lane(told, endpoint, fingerprint, self._key, self._domain)
 
 
 class IdlePots(PotStore):
@@ -277,8 +280,9 @@ async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[s
         records = SessionRecords(log, pots, key.address)
         explorer = Explorer(reader, market)
         relays = Relays(log, PotStore(engine, key.address), lambda pot: explorer.book.pots.get(pot))
-        lanes, panels = Lanes(key, deployment.domain), (explorer, relays)
-        outside = Outside(key.address, market, lanes, records, engine, serving, panels, relays)
+        lanes, panels = Lanes(key, deployment.domain, config.public_url), (explorer, relays)
+        files = RecordFiles(config.records, PotStore(engine, key.address))
+        outside = Outside(key.address, market, lanes, records, engine, serving, panels, relays, files)
         jobs: dict[str, Job] = {"heads": heads.run, "records": log.run, "sender": sender.run, "events": follower.run}
         jobs["pots"] = records.run
         yield outside, {**jobs, "explorer": explorer.run, "statements": stating.run, "pruning": pruning.run}

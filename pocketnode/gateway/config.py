@@ -90,6 +90,12 @@ class GatewayConfig(_Strict):
         default_factory=dict, description="specs of services that do not ship with the package"
     )
     listen: str = "127.0.0.1:3069"
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        max_length=300,
+        description="where `listen` is reached from outside: suppliers fetch relay records there; empty tells them none",
+    )
     admin: Admin
     store: str = Field(default="sqlite:///gateway.db", description="SQLAlchemy URL of keys, usage and scores")
     records: Path = Field(default=Path("records"), description="folder of the relay records")

@@ -24,7 +24,7 @@ from pocketnode.gateway.ingress import Ingress
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.openai_api import OpenAiApi
-from pocketnode.gateway.ports import LaneOpener, Market, Proofs, Records
+from pocketnode.gateway.ports import LaneOpener, Market, Proofs, RecordFiles, Records
 from pocketnode.gateway.recount import recount_of
 from pocketnode.gateway.relay_api import RelayApi
 from pocketnode.gateway.relaying import Relaying
@@ -58,6 +58,7 @@ class Outside:
     address : the gateway's, 20 bytes.
     serving : filled with the ids of sessions that are not to be stated yet.
     proofs : shows users that a relay is in its session's records.
+    files : gives suppliers whole sessions' records.
     panels : parts of the dashboard that show what the chain and the records say.
     """
 
@@ -69,6 +70,7 @@ class Outside:
     serving: set[bytes] = field(default_factory=set)
     panels: Sequence[Panel] = ()
     proofs: Proofs | None = None
+    files: RecordFiles | None = None
 
 
 class GatewayDaemon:
@@ -115,7 +117,7 @@ class GatewayDaemon:
         self.items = RpcItems(catalog, self.sessions, relaying, self.ledger, self.metrics)
         rpc = RpcApi(self.gate, catalog, self.items)
         self.sockets = RpcSockets(self.gate, rpc, self.items)
-        relays = RelayApi(self.gate, outside.proofs)
+        relays = RelayApi(self.gate, outside.proofs, outside.files)
         self._ingress = Ingress(self.gate, openai, rpc, self.sockets, relays, self.metrics, config.limits)
         self.status = Status(outside.address, catalog, self.sessions)
         token = token_of(config.admin.token_file)

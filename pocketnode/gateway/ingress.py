@@ -53,6 +53,7 @@ class Ingress:
         self.app.router.add_get("/v1/models", openai.models)
         self.app.router.add_get("/v1/models/{model:.+}", openai.model)
         self.app.router.add_get("/v1/relays/{digest}", relays.get)
+        self.app.router.add_get("/v1/records/{pot}", relays.records)
         self.app.router.add_post("/rpc/{service}", rpc.post)
         self.app.router.add_post("/rpc/{service}/{key}", rpc.post)
         for path in ("/rpc/{service}", "/rpc/{service}/{key}"):

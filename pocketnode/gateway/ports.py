@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 from pocketnode.protocol.record import RelayRecord
@@ -59,6 +60,19 @@ class Records(Protocol):
 
     def read(self, session: Session) -> Iterable[RelayRecord]:
         """Return what was recorded in a session, also before a restart."""
+
+
+class RecordFiles(Protocol):
+    """Where whole sessions' records lie."""
+
+    async def of(self, pot: bytes) -> Path:
+        """Return the file with a pot's records, which nothing is added to any more.
+
+        Raises
+        ------
+        NotFound
+            none is kept, or the session is not stated yet.
+        """
 
 
 class Proofs(Protocol):

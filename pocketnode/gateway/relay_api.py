@@ -1,8 +1,18 @@
-"""`GET /v1/relays/{digest}`: the record of an answer, with the path that proves it to be in its session's statement."""
+"""What anyone may see of a session that is over.
+
+| path | answer |
+|---|---|
+| GET /v1/relays/{digest} | the record of an answer, with the path that proves it to be in its session's statement |
+| GET /v1/records/{pot} | all records of a session, 85 bytes each, once it is stated (rule 5.18) |
+
+The first needs an API key. The second needs none: a statement puts who served how much, and how well, on chain for
+everyone, and records add times to that, but nothing of requests, answers or users. A few are given at once.
+"""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -10,18 +20,24 @@ from aiohttp import web
 from pocketnode.errors import NotFound
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate
 from pocketnode.gateway.openai_api import refusal
-from pocketnode.gateway.ports import Proofs
-from pocketnode.gateway.refusal import INVALID, Reason, Refused
+from pocketnode.gateway.ports import Proofs, RecordFiles
+from pocketnode.gateway.refusal import INVALID, OVERLOADED, Reason, Refused
 
+BYTES: Final = "application/octet-stream"
 NO_RELAY: Final = Reason(404, "invalid_request_error", "relay_not_found", -32601)
+NO_RECORDS: Final = Reason(404, "invalid_request_error", "records_not_found", -32601)
+DOWNLOADS_MOST: Final = 8
+DOWNLOAD_RETRY_S: Final = 10
 
 
 class RelayApi:
-    """Serves proofs to whoever has a key."""
+    """Serves proofs to whoever has a key, and whole sessions' records to suppliers."""
 
-    def __init__(self, gate: Gate, proofs: Proofs | None) -> None:
+    def __init__(self, gate: Gate, proofs: Proofs | None, files: RecordFiles | None = None) -> None:
         self._gate = gate
         self._proofs = proofs
+        self._files = files
+        self._downloads = 0
 
     async def get(self, request: web.Request) -> web.Response:
         """Return the record, its place and path."""
@@ -37,12 +53,37 @@ class RelayApi:
             return refusal(refused, request_id)
         return web.Response(body=json.dumps(facts).encode(), content_type=JSON, headers={REQUEST_ID: request_id})
 
-    async def _found(self, text: str) -> dict[str, object]:
+    async def records(self, request: web.Request) -> web.StreamResponse:
+        """Send the file with a pot's records; HTTP ranges are understood."""
+        request_id = self._gate.request_id(request)
         try:
-            digest = bytes.fromhex(text.removeprefix("0x"))
-        except ValueError:
-            digest = b""
-        if len(digest) != 32:
+            if self._downloads >= DOWNLOADS_MOST:
+                raise Refused(OVERLOADED, f"{DOWNLOADS_MOST} sessions' records are being sent", DOWNLOAD_RETRY_S)
+            path = await self._file(request.match_info["pot"])
+        except Refused as refused:
+            return refusal(refused, request_id)
+        self._downloads += 1
+        try:
+            answer = web.FileResponse(path, headers={"Content-Type": BYTES, REQUEST_ID: request_id})
+            await answer.prepare(request)
+            return answer
+        finally:
+            self._downloads -= 1
+
+    async def _file(self, text: str) -> Path:
+        pot = _hash_of(text)
+        if pot is None:
+            raise Refused(INVALID, "a pot's id is 0x and 64 hex digits", param="pot")
+        if self._files is None:
+            raise Refused(NO_RECORDS, "this gateway keeps no records that it could give")
+        try:
+            return await self._files.of(pot)
+        except NotFound as error:
+            raise Refused(NO_RECORDS, str(error)) from error
+
+    async def _found(self, text: str) -> dict[str, object]:
+        digest = _hash_of(text)
+        if digest is None:
             raise Refused(
                 INVALID, "a relay's digest is 0x and 64 hex digits: the header x-pocketnode-relay", param="digest"
             )
@@ -52,3 +93,12 @@ class RelayApi:
             return await self._proofs.proven(digest)
         except NotFound as error:
             raise Refused(NO_RELAY, str(error)) from error
+
+
+def _hash_of(text: str) -> bytes | None:
+    """Return the 32 bytes that a path names, or None."""
+    try:
+        found = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        return None
+    return found if len(found) == 32 else None

@@ -52,6 +52,7 @@ def gateway(layout: Layout, plan: Plan) -> dict[str, Any]:
         "password_file": str(layout.password),
         "applications": [{"address": plan.addresses[APPLICATION], "services": [ETH, SMOLLM2]}],
         "listen": f"{HOST}:{plan.ports[GATEWAY]}",
+        "public_url": plan.url(GATEWAY),
         "admin": {"listen": f"{HOST}:{plan.ports[f'{GATEWAY}-admin']}", "token_file": str(layout.admin_token)},
         "store": _store_url(layout, GATEWAY),
         "records": str(layout.data(GATEWAY) / "records"),
