@@ -94,7 +94,7 @@ class GatewayConfig(_Strict):
         default="",
         pattern=r"^(https?://[^\s?#]+)?$",
         max_length=300,
-        description="where `listen` is reached from outside: suppliers fetch relay records there; empty tells them none",
+        description="where `listen` is reached from outside: suppliers fetch records there; empty tells them none",
     )
     admin: Admin
     store: str = Field(default="sqlite:///gateway.db", description="SQLAlchemy URL of keys, usage and scores")
