@@ -62,12 +62,7 @@ class Rpc:
     """
 
     def __init__(self, urls: Sequence[str], timeout_s: float = 10.0, patience_s: float = 20.0) -> None:
-        if not urls:
-            raise ConfigError("no URL of a chain node: give at least one")
-        self._nodes = [_Node(URL(url)) for url in urls]
-        for node in self._nodes:
-            if node.url.scheme not in ("http", "https") or not node.url.host:
-                raise ConfigError(f"chain URL {str(node.url)!r}: must begin with http:// or https://")
+        self._nodes = _nodes(urls)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._patience_s = patience_s
         self._ids = itertools.count(1)
@@ -81,6 +76,11 @@ class Rpc:
         if self._http is not None:
             await self._http.close()
             self._http = None
+
+    def use(self, urls: Sequence[str]) -> None:
+        """Ask these nodes from now on; those that are known keep what was learnt of them."""
+        known = {node.url: node for node in self._nodes}
+        self._nodes = [known.get(node.url, node) for node in _nodes(urls)]
 
     async def ask(self, method: str, *params: Any) -> Any:
         """Return the result of a JSON-RPC method.
@@ -139,6 +139,16 @@ class Rpc:
             node.benched_until_s = time.monotonic() + BENCH_S
         if node.failures == 1:
             log.warning("chain_node_failed", node=node.name, error=str(error))
+
+
+def _nodes(urls: Sequence[str]) -> list[_Node]:
+    if not urls:
+        raise ConfigError("no URL of a chain node: give at least one")
+    nodes = [_Node(URL(url)) for url in urls]
+    for node in nodes:
+        if node.url.scheme not in ("http", "https") or not node.url.host:
+            raise ConfigError(f"chain URL {str(node.url)!r}: must begin with http:// or https://")
+    return nodes
 
 
 def _result_of(node: _Node, method: str, reply: Any) -> Any:

@@ -6,7 +6,7 @@ import io
 import logging
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -26,6 +26,22 @@ class LossyStderr(io.TextIOBase):
             sys.stderr.flush()
 
 
+_LEVELS: Final = logging.getLevelNamesMapping()
+_least = logging.INFO
+
+
+def log_at(level: str) -> None:
+    """Send lines at `level` or above from now on: debug, info, warning or error."""
+    global _least
+    _least = _LEVELS[level.upper()]
+
+
+def _at_level(_logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if _LEVELS.get(method.upper(), logging.ERROR) < _least:
+        raise structlog.DropEvent
+    return event
+
+
 def log_to_stderr(level: str, as_json: bool) -> None:
     """Send every log line at `level` or above to stderr.
 
@@ -36,15 +52,16 @@ def log_to_stderr(level: str, as_json: bool) -> None:
     stderr = cast(TextIO, LossyStderr())
     rendered: structlog.typing.Processor
     rendered = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    log_at(level)
     structlog.configure(
         processors=[
+            _at_level,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             rendered,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(stderr),
         cache_logger_on_first_use=True,
     )

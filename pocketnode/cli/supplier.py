@@ -12,13 +12,13 @@ import click
 from pocketnode.cli import registration, supplier_check, supplier_register
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
-from pocketnode.cli.supplier_parts import config_option, opened, registration_facts
+from pocketnode.cli.supplier_parts import config_option, opened
 from pocketnode.daemon import spare_collector, stop_on_signals
 from pocketnode.errors import Unavailable
 from pocketnode.supplier import config as configs
 from pocketnode.supplier.admin import token_of
 from pocketnode.supplier.config import SupplierConfig
-from pocketnode.supplier.daemon import SupplierDaemon
+from pocketnode.supplier.daemon import Reread, SupplierDaemon
 
 
 @click.group()
@@ -69,14 +69,15 @@ def status(path: Path, as_json: bool) -> None:
 
 async def _start(config: SupplierConfig, path: Path) -> None:
     stop = stop_on_signals()
-    async with opened(config) as (outside, settling):
+    async with opened(config) as parts:
 
         async def extra() -> dict[str, Any]:
-            chain = await registration_facts(config, settling.market, outside.key.address)
-            gas_wei = settling.sender.balance_wei
-            return {**await settling.money.facts(), "registrations": chain, "gas_wei": gas_wei}
+            return await parts.facts(daemon.config, daemon.keys)
 
-        async with SupplierDaemon(config, outside, lambda: configs.load(path), settling.jobs, extra) as daemon:
+        async def reread() -> Reread:
+            return await parts.reread(path)
+
+        async with SupplierDaemon(config, parts.outside, reread, parts.jobs, extra) as daemon:
             spare_collector()
             await daemon.run(stop)
 
@@ -97,7 +98,7 @@ async def _status(config: SupplierConfig) -> dict[str, Any]:
 
 def _print_status(facts: dict[str, Any]) -> None:
     services, sessions = facts.pop("services"), facts.pop("sessions")
-    tables = {name: facts.pop(name) for name in ("registrations", "gateways")}
+    tables = {name: facts.pop(name) for name in ("operators", "registrations", "gateways")}
     print_facts({**facts, **facts.pop("money")}, as_json=False)
     backends = [
         {"service": service["id"], **{k: v for k, v in backend.items() if k not in ("identity", "engine")}}

@@ -15,10 +15,10 @@ import orjson
 from pocketnode.backends.http import open_session
 from pocketnode.backends.lean import Connections
 from pocketnode.chain import deployment as deployments
+from pocketnode.cli.acting import FILE
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.cli.supplier_parts import OnChain, config_option, on_chain
-from pocketnode.cli.supplier_register import service_in
-from pocketnode.crypto import keystore
+from pocketnode.cli.supplier_register import key_in, operator_name_option, service_in
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import ConfigError, Unavailable
 from pocketnode.protocol.payload import RequestHead, decode_answer, encode_request
@@ -28,13 +28,15 @@ from pocketnode.supplier.certificate import create_certificate
 from pocketnode.supplier.checks import (
     Finding,
     check_backends,
+    check_endpoint,
     check_exposure,
-    check_reachable,
     check_registration,
     fingerprint_of,
 )
 from pocketnode.supplier.config import ServiceConfig, SupplierConfig
+from pocketnode.supplier.locating import line_of
 from pocketnode.supplier.offers import Clients, spec_of
+from pocketnode.transport.channels import ClientCertificate
 from pocketnode.transport.client import open_lane
 from pocketnode.transport.ports import Opening, Reply
 
@@ -50,7 +52,8 @@ def check(path: Path, as_json: bool) -> None:
       pocketnode supplier check --config supplier.yaml
     """
     findings = asyncio.run(_check(configs.load(path)))
-    print_rows([asdict(finding) for finding in findings], as_json, title=str(path))
+    text = path.read_text()
+    print_rows([_row(finding, path, text) for finding in findings], as_json, title=str(path))
     failed = sum(not finding.holds for finding in findings)
     if failed:
         raise ConfigError(f"{failed} of {len(findings)} checks failed")
@@ -59,15 +62,27 @@ def check(path: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("service")
 @config_option
+@operator_name_option
+@click.option("--client-certificate", type=FILE, help="PEM certificate to show, where `tls.client_ca` asks for one.")
+@click.option("--client-key", type=FILE, help="Its PEM key.")
 @json_option
-def relay(service: str, path: Path, as_json: bool) -> None:
+def relay(
+    service: str,
+    path: Path,
+    operator: str,
+    client_certificate: Path | None,
+    client_key: Path | None,
+    as_json: bool,
+) -> None:
     """Send SERVICE of the running supplier one relay through the whole path; it is signed by the operator, and free.
 
     \b
     Example:
       pocketnode supplier relay eth --config supplier.yaml
     """
-    print_facts(asyncio.run(_relay(configs.load(path), service)), as_json)
+    config = configs.load(path)
+    client = _client_of(config, client_certificate, client_key)
+    print_facts(asyncio.run(_relay(config, service, operator, client)), as_json)
 
 
 @click.command()
@@ -96,40 +111,60 @@ async def _check(config: SupplierConfig) -> list[Finding]:
     findings = [check_exposure(config)]
     clients = Clients(open_session(), Connections())
     try:
-        for service in config.services:
-            findings += await check_backends(service, clients)
+        for index, service in enumerate(config.services):
+            findings += await check_backends(service, clients, ("services", index))
     finally:
         await clients.close()
-    findings.append(await check_reachable(config))
     try:
+        findings.append(await check_endpoint(config, deployments.read(config.deployment).chain_id))
         async with on_chain(config) as chain:
             findings += await _check_chain(config, chain)
     except (ConfigError, Unavailable) as error:
-        findings.append(Finding("chain", ", ".join(config.rpc), str(error), "correct `rpc`, `deployment` or the key"))
+        remedy = "correct `rpc`, `deployment` or the key"
+        findings.append(Finding("chain", ", ".join(config.rpc), str(error), remedy, ("rpc",)))
     return findings
 
 
 async def _check_chain(config: SupplierConfig, chain: OnChain) -> list[Finding]:
-    operator = chain.key.address
-    gas_wei = int(await chain.rpc.ask("eth_getBalance", checksum(operator), "latest"), 16)
-    enough = gas_wei >= config.settlement.least_gas_wei
-    findings = [
-        Finding("chain", str(chain.market.deployment.chain_id), f"block {chain.heads.number}"),
-        Finding("gas", checksum(operator), f"{gas_wei} wei", "" if enough else "send it some: claims cost gas"),
-    ]
+    findings = [Finding("chain", str(chain.market.deployment.chain_id), f"block {chain.heads.number}")]
+    for index, (name, key) in enumerate(chain.keys.items()):
+        gas_wei = int(await chain.rpc.ask("eth_getBalance", checksum(key.address), "latest"), 16)
+        enough = gas_wei >= config.settlement.least_gas_wei
+        remedy = "" if enough else "send it some: claims cost gas"
+        place = ("keystore",) if index == 0 else ("operators", index - 1)
+        findings.append(Finding("gas", f"{name} {checksum(key.address)}", f"{gas_wei} wei", remedy, place))
     for service in config.services:
-        findings += await check_registration(service, config, operator, chain.market)
+        for name in config.sellers(service):
+            findings += await check_registration(service, config, (name, chain.keys[name].address), chain.market)
     return findings
 
 
-async def _relay(config: SupplierConfig, service: str) -> dict[str, Any]:
+def _row(finding: Finding, path: Path, text: str) -> dict[str, Any]:
+    facts = asdict(finding)
+    return {"check": facts.pop("check"), "where": f"{path}:{line_of(text, facts.pop('place'))}", **facts}
+
+
+def _client_of(config: SupplierConfig, certificate: Path | None, key: Path | None) -> ClientCertificate | None:
+    if certificate is None or key is None:
+        if config.tls is not None and config.tls.client_ca is not None:
+            raise ConfigError("`tls.client_ca` asks for a certificate: give --client-certificate and --client-key")
+        return None
+    try:
+        return ClientCertificate(certificate.read_bytes(), key.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}: name a readable PEM file") from error
+
+
+async def _relay(
+    config: SupplierConfig, service: str, operator: str, client: ClientCertificate | None
+) -> dict[str, Any]:
     """Open a lane as the operator, send a relay, verify its Response."""
     wanted = service_in(config, service)
     domain = deployments.read(config.deployment).domain
-    key = keystore.load(config.keystore, keystore.password_from(config.password_file))
+    key = key_in(config, wanted, operator)
     opening = Opening(key.address, service_id(service), 0, key.address, key.address, secrets.token_bytes(32))
     endpoint = config.listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-    lane = await open_lane(opening, endpoint, fingerprint_of(config.tls), key, domain)
+    lane = await open_lane(opening, endpoint, fingerprint_of(config.tls), key, domain, client)
     try:
         reply = await lane.relay(*_sample(wanted), hold=100_000)
         body = b"".join([part async for part in _parts(reply)])

@@ -10,6 +10,7 @@ import click
 
 from pocketnode.backends.http import open_session
 from pocketnode.backends.lean import Connections
+from pocketnode.chain import deployment as deployments
 from pocketnode.chain import operations
 from pocketnode.chain.actor import Actor
 from pocketnode.chain.operations import Profile
@@ -19,19 +20,26 @@ from pocketnode.cli.output import json_option, print_facts
 from pocketnode.cli.registration import facts_of, payout_option
 from pocketnode.cli.supplier_parts import config_option
 from pocketnode.crypto import keystore
+from pocketnode.crypto.keys import Key
 from pocketnode.errors import ConfigError, NotFound
 from pocketnode.protocol.session import service_id
 from pocketnode.supplier import config as configs
-from pocketnode.supplier.checks import check_backends, fingerprint_of
+from pocketnode.supplier.checks import PUBLIC, check_backends, fingerprint_of, hidden_addresses
 from pocketnode.supplier.config import ServiceConfig, SupplierConfig, host_port
 from pocketnode.supplier.offers import Clients
 
 _ANYWHERE = frozenset({"0.0.0.0", "::"})
 
 
+operator_name_option = click.option(
+    "--operator", default="", help="Name of the operator key, where the configuration has several that sell it."
+)
+
+
 @click.command()
 @click.argument("service")
 @config_option
+@operator_name_option
 @click.option("--bond", type=click.IntRange(0), required=True, help="Base units; pulled from the owner.")
 @payout_option
 @click.option("--keystore", "key_file", type=FILE, required=True, help="The owner's key (see `pocketnode keys`).")
@@ -40,6 +48,7 @@ _ANYWHERE = frozenset({"0.0.0.0", "::"})
 def register(
     service: str,
     path: Path,
+    operator: str,
     bond: int,
     payouts: tuple[tuple[bytes, int], ...],
     key_file: Path,
@@ -57,14 +66,14 @@ def register(
     config = configs.load(path)
     wanted = service_in(config, service)
     endpoint = public_endpoint(config)
-    asyncio.run(_confirm(wanted))
-    operator = keystore.load(config.keystore, keystore.password_from(config.password_file))
+    asyncio.run(_confirm(wanted, config))
+    key = key_in(config, wanted, operator)
     by = By(At(config.deployment, tuple(config.rpc)), key_file, password_file)
 
     async def work(actor: Actor) -> dict[str, Any]:
         paid = payouts or ((actor.address, 10_000),)
-        profile = Profile(operator.address, endpoint, paid, fingerprint_of(config.tls))
-        made = await operations.register(actor, service_id(service), profile, wanted.price, bond, operator)
+        profile = Profile(key.address, endpoint, paid, fingerprint_of(config.tls))
+        made = await operations.register(actor, service_id(service), profile, wanted.price, bond, key)
         return facts_of(await registration_of(actor.reader, made))
 
     print_facts(by.act(work), as_json)
@@ -87,6 +96,22 @@ def service_in(config: SupplierConfig, name: str) -> ServiceConfig:
     raise NotFound(f"no service {name!r} in the configuration: it has {', '.join(s.id for s in config.services)}")
 
 
+def key_in(config: SupplierConfig, service: ServiceConfig, name: str) -> Key:
+    """Return an operator key that sells a service, by its name; the only one where none is given.
+
+    Raises
+    ------
+    NotFound
+        no such key sells it, or several do.
+    """
+    sellers = {key.label: key for key in config.keys if key.label in config.sellers(service)}
+    if not name and len(sellers) == 1:
+        (name,) = sellers
+    if name not in sellers:
+        raise NotFound(f"{service.id} is sold by {', '.join(sellers)}: name one of these with --operator")
+    return keystore.load(sellers[name].keystore, keystore.password_from(sellers[name].password_file))
+
+
 def public_endpoint(config: SupplierConfig) -> str:
     """Return where gateways find it.
 
@@ -101,7 +126,11 @@ def public_endpoint(config: SupplierConfig) -> str:
     return config.advertised
 
 
-async def _confirm(service: ServiceConfig) -> None:
+async def _confirm(service: ServiceConfig, config: SupplierConfig) -> None:
+    """Refuse what its backends do not do, and an endpoint that nobody outside can reach."""
+    hidden = await hidden_addresses(config.advertised, deployments.read(config.deployment).chain_id)
+    if hidden:
+        raise ConfigError(f"{config.advertised} leads to {hidden}, where nobody outside can reach it: {PUBLIC}")
     clients = Clients(open_session(), Connections())
     try:
         findings = await check_backends(service, clients)

@@ -85,7 +85,8 @@ class Pruning:
             if self._receipts is not None:
                 key = PotKey(pot.application, pot.service, pot.number, pot.session, pot.gateway, self._party)
                 self._receipts.drop(key)
-        oldest = min([before, *(pot.number for pot in self._pots.all())])
+        kept = self._pots.oldest()
+        oldest = before if kept is None else min(before, kept)
         windows = self._market.deployment.windows
         first_block = windows.anchor + oldest * windows.length
         self._events.prune(first_block)

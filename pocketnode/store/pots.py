@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Engine, Index, LargeBinary, String, Table, delete, select, update
+from sqlalchemy import BigInteger, Column, Engine, Index, LargeBinary, String, Table, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pocketnode.protocol.session import pot_id
@@ -123,6 +123,12 @@ class PotStore:
         """Return the pots that still wait for something."""
         return self.all([stage for stage in PotStage if stage not in FINISHED])
 
+    def oldest(self) -> int | None:
+        """Return the oldest session that any party of this store keeps a pot of: they read the same events."""
+        with transaction(self._engine) as tx:
+            found: int | None = tx.execute(select(func.min(pots.c.number))).scalar_one()
+        return found
+
     def prune(self, before: int, stages: Collection[PotStage] = FINISHED) -> list[Pot]:
         """Forget pots in these stages of sessions before number `before`; return them."""
         old = [pot for pot in self.all(stages) if pot.number < before]
@@ -130,6 +136,17 @@ class PotStore:
             for pot in old:
                 tx.execute(delete(pots).where(pots.c.party == self._party, pots.c.pot == pot.id))
         return old
+
+
+class ManyPots:
+    """The pots of several parties, to look at. `stores` may grow."""
+
+    def __init__(self, stores: Mapping[bytes, PotStore]) -> None:
+        self._stores = stores
+
+    def all(self) -> list[Pot]:
+        """Return the pots of all of them."""
+        return [pot for store in list(self._stores.values()) for pot in store.all()]
 
 
 def _values(pot: Pot) -> dict[str, Any]:

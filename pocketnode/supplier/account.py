@@ -16,7 +16,7 @@ UNSAVED_RETRY_MS = 100
 
 @dataclass(slots=True)
 class Credit:
-    """What a gateway may leave unpaid in a service, over all its sessions; `at_risk` is how much it does now."""
+    """What a gateway may leave unpaid to a supplier in a service, over all sessions; `at_risk` is how much it does."""
 
     limit: int
     at_risk: int = 0
@@ -54,6 +54,7 @@ class GatewayAccount:
         self.terms = terms
         self.lanes = 0
         self.held = 0
+        self.elsewhere = 0
         self.acknowledged = 0
         self.unacknowledged = 0
         self.unsaved = 0
@@ -70,13 +71,17 @@ class GatewayAccount:
 
     @property
     def owed_units(self) -> int:
-        """Acknowledged, served and held units of the session."""
-        return self.acknowledged + self.unacknowledged + self.held
+        """Acknowledged, served and held units of the session, those before a restart and of replicas among them."""
+        return self.elsewhere + self.acknowledged + self.unacknowledged + self.held
 
     @property
     def acknowledged_amount(self) -> int:
         """What the Receipts prove, in base units at our price."""
-        return amount_down(self.acknowledged, self.pot.us.price)
+        return amount_down(self.elsewhere + self.acknowledged, self.pot.us.price)
+
+    def count_elsewhere(self, kept: int) -> None:
+        """Take in that the store's Receipts prove `kept` units of this account, ours that are saved among them."""
+        self.elsewhere = max(0, kept - (self.acknowledged - self.unsaved))
 
     def hold(self, units: int) -> None:
         """Set `units` aside, or refuse the relay by the first rule that it breaks."""

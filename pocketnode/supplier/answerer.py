@@ -31,14 +31,16 @@ READS_WAITING_MOST: Final = 64
 REFUSALS_KEPT: Final = 4096
 REFUSED_FOR_S: Final = 2.0
 _log = structlog.get_logger("supplier.answerer")
-Owed = Callable[[bytes, bytes], int]
+Owed = Callable[[bytes, bytes, bytes], int]
+AccountKey = tuple[bytes, bytes, bytes]  # supplier, session, gateway
 
 
 @dataclass(slots=True)
 class Offer:
-    """One service that is sold here, and who answers it; subscriptions keep places of their own."""
+    """One service that is sold here, under which keys, and who answers it; subscriptions keep places of their own."""
 
     spec: ServiceSpec
+    operators: frozenset[bytes]
     pool: Pool
     subscriptions: Pool | None = None
 
@@ -60,12 +62,11 @@ class SupplierAnswerer:
     offers : by 32-byte service id.
     policy : whom to serve; replaced on reload.
     clock : the newest block.
-    owed : units that a gateway owes in a session since before a restart; they count for rule 3.8.
+    owed : units that a gateway owes a supplier in a session since before a restart; they count for rule 3.8.
     """
 
     def __init__(
         self,
-        operator: bytes,
         offers: Mapping[bytes, Offer],
         policy: Policy,
         limits: Limits,
@@ -74,12 +75,11 @@ class SupplierAnswerer:
         kept: Kept,
         metrics: Metrics,
         experience: Experience | None = None,
-        owed: Owed = lambda session, gateway: 0,
+        owed: Owed = lambda supplier, session, gateway: 0,
     ) -> None:
         self.offers = dict(offers)
         self.policy = policy
         self.draining = False
-        self._operator = operator
         self._limits = limits
         self._market = market
         self._clock = clock
@@ -87,11 +87,11 @@ class SupplierAnswerer:
         self._metrics = metrics
         self._experience = experience
         self._owed = owed
-        self._accounts: dict[tuple[bytes, bytes], GatewayAccount] = {}
-        self._credits: dict[tuple[bytes, bytes], Credit] = {}
+        self._accounts: dict[AccountKey, GatewayAccount] = {}
+        self._credits: dict[AccountKey, Credit] = {}  # by supplier, gateway, service
         self._reads = asyncio.Semaphore(READS_MOST)
         self._reading = 0
-        self._refused: TTLCache[tuple[bytes, bytes, int, bytes], RemoteError] = TTLCache(REFUSALS_KEPT, REFUSED_FOR_S)
+        self._refused: TTLCache[tuple[bytes | int, ...], RemoteError] = TTLCache(REFUSALS_KEPT, REFUSED_FOR_S)
 
     @property
     def accounts(self) -> tuple[GatewayAccount, ...]:
@@ -100,19 +100,17 @@ class SupplierAnswerer:
 
     async def admit(self, opening: Opening) -> Account:
         """Return the account that a lane runs on; what costs nothing is checked before the chain is read."""
-        key = (opening.application, opening.service, opening.number, opening.gateway)
         if self.draining:
             raise Unavailable("the supplier drains", 1.0)
-        if opening.gateway == self._operator:
+        if opening.gateway == opening.supplier:
             return SelfAccount()
         self._check_policy(opening.gateway)
-        if opening.service not in self.offers:
+        offer = self.offers.get(opening.service)
+        if offer is None or opening.supplier not in offer.operators:
             raise RemoteError("3.7", "this service is not served here")
-        if key in self._refused:
-            raise self._refused[key]
-        account = self._accounts.get((opening.session, opening.gateway))
+        account = self._accounts.get(_account_key(opening))
         if account is None or account.over:
-            account = await self._new_account(key, opening)
+            account = await self._new_account(opening)
         account.lanes += 1
         return account
 
@@ -137,15 +135,24 @@ class SupplierAnswerer:
             raise RelayFailed(FaultClass.BACKEND, f"internal: {type(error).__name__}") from error
 
     def _price_of(self, opening: Opening) -> int:
-        account = self._accounts.get((opening.session, opening.gateway))
+        account = self._accounts.get(_account_key(opening))
         return account.pot.us.price if account is not None else 0
 
-    def adopt(self, offers: Mapping[bytes, Offer], policy: Policy) -> None:
-        """Go on with other offers and another policy; relays in flight finish where they are."""
+    def adopt(self, offers: Mapping[bytes, Offer], policy: Policy, limits: Limits) -> None:
+        """Go on with other offers, policy and limits; relays in flight finish where they are."""
         self.offers = dict(offers)
         self.policy = policy
-        for (gateway, _), credit in self._credits.items():
-            credit.limit = policy.credit_of(gateway)
+        self._limits = limits
+        for (_, gateway, _), credit in self._credits.items():
+            credit.limit = self._credit_of(gateway)
+        for account in self._accounts.values():
+            account.terms = self._terms_of(account.pot.gateway)
+            account.most_owed = self._most_owed(account.pot)
+
+    async def look_elsewhere(self) -> None:
+        """Read what replicas have served of each account: escrow guarantees one sum for all of them (rule 3.8)."""
+        for key, account in list(self._accounts.items()):
+            account.count_elsewhere(await asyncio.to_thread(self._owed, *key))
 
     def forget_ended(self) -> None:
         """Drop the accounts of sessions whose grace is over and that no lane uses, and credits that nobody uses."""
@@ -153,18 +160,21 @@ class SupplierAnswerer:
             if account.over and account.lanes <= 0 and not account.unsaved:
                 account.forget()
                 del self._accounts[key]
-        used = {(account.pot.gateway, account.pot.session.service) for account in self._accounts.values()}
+        used = {_credit_key(account.pot) for account in self._accounts.values()}
         self._credits = {key: credit for key, credit in self._credits.items() if key in used}
 
-    async def _new_account(self, key: tuple[bytes, bytes, int, bytes], opening: Opening) -> GatewayAccount:
+    async def _new_account(self, opening: Opening) -> GatewayAccount:
+        key = (opening.supplier, opening.application, opening.service, opening.number, opening.gateway)
+        if key in self._refused:
+            raise self._refused[key]
         try:
             account = await self._reading_bounded(lambda: self._read_account(opening))
         except RemoteError as refusal:
             self._refused[key] = refusal
             _log.info("lane refused", gateway=f"0x{opening.gateway.hex()}", reason=str(refusal))
             raise
-        account.acknowledged = await asyncio.to_thread(self._owed, opening.session, opening.gateway)
-        return self._accounts.setdefault((opening.session, opening.gateway), account)
+        account.count_elsewhere(await asyncio.to_thread(self._owed, *_account_key(opening)))
+        return self._accounts.setdefault(_account_key(opening), account)
 
     async def _reading_bounded(self, read: Callable[[], Awaitable[GatewayAccount]]) -> GatewayAccount:
         if self._reading >= READS_WAITING_MOST:
@@ -183,7 +193,7 @@ class SupplierAnswerer:
         params = await self._market.params(now)
         self._check_time(opening.number, params)
         session = await self._market.session(opening.application, opening.service, opening.number)
-        us = session.supplier(self._operator)
+        us = session.supplier(opening.supplier)
         if us is None or not session.covered:
             raise RemoteError("3.7", f"session {opening.number} {'is not covered' if us else 'does not list us'}")
         if us.price < self.policy.least_price.get(service_name(opening.service), 0):
@@ -209,11 +219,26 @@ class SupplierAnswerer:
             raise RemoteError("3.7", f"session {number} has not begun at block {block}")
 
     def _account(self, pot: Pot, last_block: int) -> GatewayAccount:
-        limit = self.policy.credit_of(pot.gateway)
-        credit = self._credits.setdefault((pot.gateway, pot.session.service), Credit(limit))
-        most = int(self._limits.request_mib * 1024 * 1024)
-        terms = LaneTerms(min(limit, 2**63), self._limits.in_flight_per_lane, most)
-        account = GatewayAccount(pot, credit, terms, self._kept, self._clock, last_block)
-        if self.policy.over_serve:
-            account.most_owed = 2**63
+        credit = self._credits.setdefault(_credit_key(pot), Credit(self._credit_of(pot.gateway)))
+        account = GatewayAccount(pot, credit, self._terms_of(pot.gateway), self._kept, self._clock, last_block)
+        account.most_owed = self._most_owed(pot)
         return account
+
+    def _credit_of(self, gateway: bytes) -> int:
+        """Return this process's share of a gateway's credit."""
+        return max(1, self.policy.credit_of(gateway) // self._limits.replicas)
+
+    def _terms_of(self, gateway: bytes) -> LaneTerms:
+        most = int(self._limits.request_mib * 1024 * 1024)
+        return LaneTerms(min(self._credit_of(gateway), 2**63), self._limits.in_flight_per_lane, most)
+
+    def _most_owed(self, pot: Pot) -> int:
+        return 2**63 if self.policy.over_serve else pot.guarantee
+
+
+def _account_key(opening: Opening) -> AccountKey:
+    return opening.supplier, opening.session, opening.gateway
+
+
+def _credit_key(pot: Pot) -> AccountKey:
+    return pot.us.operator, pot.gateway, pot.session.service

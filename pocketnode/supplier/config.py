@@ -116,12 +116,25 @@ class QueueConfig(_Strict):
         return Queue(self.most, self.wait_s)
 
 
+class OperatorConfig(_Strict):
+    """A further operator key, registered by its owner as the first one is."""
+
+    keystore: Path
+    password_file: Path
+    name: str = Field(default="", description="in `services[].operators`; the keystore's file name by default")
+
+    @property
+    def label(self) -> str:
+        return self.name or self.keystore.stem
+
+
 class ServiceConfig(_Strict):
     """One service that this supplier sells."""
 
     id: str = Field(pattern=r"^[a-z0-9._-]{1,32}$")
     spec: Path | None = Field(default=None, description="its spec, where it does not ship with the package")
-    price: int = Field(ge=0, description="base units of the token per million compute units, for registration")
+    price: int = Field(ge=0, description="base units of the token per million compute units, from the next session on")
+    operators: list[str] = Field(default_factory=list, description="names of the keys that sell it; all by default")
     backends: list[BackendConfig] = Field(min_length=1)
     queue: QueueConfig = QueueConfig()
 
@@ -158,6 +171,7 @@ class Limits(_Strict):
     in_flight_per_lane: int = Field(default=256, ge=1)
     request_mib: float = Field(default=32, gt=0, le=1024)
     drain_s: float = Field(default=20, ge=0, description="longest time to finish when told to stop")
+    replicas: int = Field(default=1, ge=1, description="processes behind this endpoint; each gives its share of credit")
 
 
 class Tls(_Strict):
@@ -180,6 +194,7 @@ class Settlement(_Strict):
 
     claim: bool = Field(default=True, description="claim what a gateway's statement leaves out")
     withdraw: bool = Field(default=True, description="send what is final to the payout addresses")
+    prices: bool = Field(default=True, description="have registrations ask the prices of this file")
     least_claim: int = Field(default=1, ge=0, description="base units below which a claim is not worth its gas")
     least_withdrawal: int = Field(default=0, ge=0, description="base units below which to wait for more sessions")
     withdraw_age_blocks: int = Field(default=43_200, ge=0, description="after which to withdraw whatever it is")
@@ -198,6 +213,7 @@ class SupplierConfig(_Strict):
     rpc: list[str] = Field(min_length=1, description="URLs of nodes of the chain that settles")
     keystore: Path = Field(description="the operator key")
     password_file: Path
+    operators: list[OperatorConfig] = Field(default_factory=list, description="further operator keys of this process")
     listen: str = "0.0.0.0:9443"
     endpoint: str = Field(default="", description="host:port where gateways find it; `listen` by default")
     tls: Tls | None = None
@@ -226,6 +242,28 @@ class SupplierConfig(_Strict):
         if len({service.id for service in value}) < len(value):
             raise ValueError("a service is listed twice")
         return value
+
+    @model_validator(mode="after")
+    def _names_hold(self) -> Self:
+        if self.limits.replicas > 1 and self.store.startswith("sqlite"):
+            raise ValueError("limits.replicas: replicas share one store, which SQLite cannot be: name a PostgreSQL one")
+        names = [key.label for key in self.keys]
+        if len(set(names)) < len(names):
+            raise ValueError("operators: two keys of one name: set `name`")
+        for service in self.services:
+            for name in service.operators:
+                if name not in names:
+                    raise ValueError(f"services: {service.id}: no operator is named {name!r}: {', '.join(names)} are")
+        return self
+
+    @property
+    def keys(self) -> tuple[OperatorConfig, ...]:
+        """All operator keys, the file's own first."""
+        return (OperatorConfig(keystore=self.keystore, password_file=self.password_file), *self.operators)
+
+    def sellers(self, service: ServiceConfig) -> tuple[str, ...]:
+        """Return the names of the keys that sell a service."""
+        return tuple(key.label for key in self.keys if not service.operators or key.label in service.operators)
 
     @property
     def advertised(self) -> str:

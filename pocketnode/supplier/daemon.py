@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
-import grpc
 import structlog
 
 from pocketnode import daemon
@@ -17,14 +16,15 @@ from pocketnode.backends.lean import Connections
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.daemon import Job
-from pocketnode.errors import ConfigError
+from pocketnode.errors import ConfigError, Unavailable
 from pocketnode.store.history import HistoryStore
 from pocketnode.store.receipt_log import ReceiptLog
 from pocketnode.supplier.admin import AdminServer, Extra, token_of
 from pocketnode.supplier.answerer import Offer, Owed, SupplierAnswerer
-from pocketnode.supplier.config import SupplierConfig, Tls
+from pocketnode.supplier.config import ServiceConfig, SupplierConfig
 from pocketnode.supplier.dashboard import SupplierSource
 from pocketnode.supplier.keeping import Keeper
+from pocketnode.supplier.listening import ListenerTls, shown_by
 from pocketnode.supplier.metrics import Metrics
 from pocketnode.supplier.offers import Clients, make_offers
 from pocketnode.supplier.ports import Clock, Experience, Market, Receipts
@@ -36,19 +36,20 @@ from pocketnode.web.ports import Panel
 from pocketnode.web.serve import Dashboard
 
 TIDY_EVERY_S = 1.0
+NEEDS_RESTART: Final = ("deployment", "listen", "admin", "store", "settlement")
 _log = structlog.get_logger("supplier")
 
 
-def nothing_owed(session: bytes, gateway: bytes) -> int:
+def nothing_owed(supplier: bytes, session: bytes, gateway: bytes) -> int:
     """Say that no gateway owes anything from before."""
     return 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the daemon stands on: made by the command line, or by tests."""
+    """What the daemon stands on: made by the command line, or by tests. `keys` are the operator keys by name."""
 
-    key: Key
+    keys: Mapping[str, Key]
     domain: Domain
     market: Market
     clock: Clock
@@ -58,6 +59,15 @@ class Outside:
     history: HistoryStore | None = None
     log: ReceiptLog | None = None
     owed: Owed = nothing_owed
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """The configuration as it is now, its keys by name, and what else is to go on with it once it is found to hold."""
+
+    config: SupplierConfig
+    keys: Mapping[str, Key]
+    adopt: Callable[[], None] = lambda: None
 
 
 class SupplierDaemon:
@@ -74,23 +84,24 @@ class SupplierDaemon:
         self,
         config: SupplierConfig,
         outside: Outside,
-        reread: Callable[[], SupplierConfig] | None = None,
+        reread: Callable[[], Awaitable[Reread]] | None = None,
         jobs: dict[str, Job] | None = None,
         extra: Extra | None = None,
     ) -> None:
         self.config = config
+        self.keys = {name: key.address for name, key in outside.keys.items()}
         self.metrics = Metrics()
         self.keeper = Keeper(outside.receipts, outside.log)
         self.port = 0
         self.admin_port = 0
         self.started = asyncio.Event()
-        self._outside = outside
+        self._reloading = asyncio.Lock()
+        self._tls = ListenerTls(shown_by(config.tls)) if config.tls else None
         self._reread = reread
         self._jobs = jobs or {}
         self._clients = Clients(open_session(), Connections())
         self.answerer = SupplierAnswerer(
-            outside.key.address,
-            make_offers(config.services, self._clients),
+            make_offers(config, outside.keys, self._clients),
             config.policy,
             config.limits,
             outside.market,
@@ -100,12 +111,12 @@ class SupplierDaemon:
             outside.experience,
             outside.owed,
         )
-        self.server = RelayServer(self.answerer, outside.key, outside.domain, config.limits.lanes)
-        self.status = Status(outside.key.address, self.answerer, self.server, self.keeper, outside.clock)
+        self.server = RelayServer(self.answerer, outside.keys.values(), outside.domain, config.limits.lanes)
+        self.status = Status(self.answerer, self.server, self.keeper, outside.clock)
         token = token_of(config.admin.token_file)
         self._standard = StandardServices(self.server.server)
         self._admin = AdminServer(self.status, self.metrics, token, extra)
-        shown = SupplierSource(outside.key.address, self.answerer, self.status, extra, bool(outside.panels))
+        shown = SupplierSource(lambda: self.server.operators, self.answerer, self.status, extra, bool(outside.panels))
         self._feed = Feed(self.metrics.meter, shown, outside.history)
         Dashboard(shown, self._feed, token, outside.panels).attach(self._admin.app)
         self.metrics.watch(self.status.gauges)
@@ -122,34 +133,51 @@ class SupplierDaemon:
         """Serve until `stop` is set or a job fails; then finish what is in flight, within `limits.drain_s`."""
         own: dict[str, Job] = {"serve": self._serve, "check-backends": self._check_backends, "tidy": self._tidy}
         if self._reread is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+            own["reload"] = self._reload_when_told
+        if self.config.limits.replicas > 1:
+            own["replicas"] = daemon.patient({"replicas": self._look_elsewhere})["replicas"]
         await daemon.run({**daemon.patient(self._jobs), **own, "dashboard": self._feed.run}, stop)
 
-    def reload(self) -> None:
-        """Read the configuration again and go on with its backends, limits and policy.
+    async def reload(self) -> None:
+        """Read the configuration again and go on with it: backends, keys, policy, limits, certificate.
 
         A configuration that does not hold changes nothing. Relays in flight finish at the backends where they are.
         """
-        if self._reread is None:
-            return
-        try:
-            config = self._reread()
-            offers = self._changed_offers(config)
-        except ConfigError as error:
-            _log.error("reload refused", reason=str(error))
-            return
-        self.answerer.adopt(offers, config.policy)
-        self.config = config
-        self._clients.connections.close()
-        _log.info("reloaded", services=[service.id for service in config.services])
+        assert self._reread is not None
+        async with self._reloading:
+            try:
+                new = await self._reread()
+                offers = make_offers(new.config, new.keys, self._clients, self._unchanged(new.config))
+                shown = shown_by(new.config.tls) if new.config.tls else None
+            except (ConfigError, Unavailable) as error:
+                _log.error("reload refused", reason=str(error))
+                return
+            if self._tls is not None and shown is not None:
+                self._tls.adopt(shown)
+            self.answerer.adopt(offers, new.config.policy, new.config.limits)
+            self.server.adopt(new.keys.values(), new.config.limits.lanes)
+            new.adopt()
+            self._clients.connections.close()
+            waits = [name for name in NEEDS_RESTART if getattr(new.config, name) != getattr(self.config, name)]
+            self.config = new.config
+            self.keys = {name: key.address for name, key in new.keys.items()}
+        _log.info("reloaded", services=[service.id for service in new.config.services], keys=len(new.keys))
+        if waits or (shown is None) != (self._tls is None):
+            _log.warning("restart needed", changed=waits or ["tls"])
 
-    def _changed_offers(self, config: SupplierConfig) -> dict[bytes, Offer]:
-        """Return the offers of `config`; a service whose lines did not change keeps its pool and what it learnt."""
-        before = {service.id: service for service in self.config.services}
-        new = [service for service in config.services if before.get(service.id) != service]
-        kept = {service.id for service in config.services} - {service.id for service in new}
-        offers = {key: offer for key, offer in self.answerer.offers.items() if offer.spec.id in kept}
-        return {**offers, **make_offers(new, self._clients)}
+    async def _reload_when_told(self) -> None:
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told.set)
+        while True:
+            await told.wait()
+            told.clear()
+            await self.reload()
+
+    def _unchanged(self, config: SupplierConfig) -> dict[bytes, Offer]:
+        """Return the offers of services whose lines did not change but for price and keys."""
+        before = {service.id: _served_by(service) for service in self.config.services}
+        kept = {service.id for service in config.services if before.get(service.id) == _served_by(service)}
+        return {key: offer for key, offer in self.answerer.offers.items() if offer.spec.id in kept}
 
     async def _serve(self) -> None:
         """Answer relays; at the end drain lanes first, so that their last Receipts still reach the disk."""
@@ -166,8 +194,7 @@ class SupplierDaemon:
                 keeping.cancel()
 
     async def _listen(self) -> None:
-        tls = credentials_of(self.config.tls) if self.config.tls else None
-        self.port = await self.server.start(self.config.listen, tls)
+        self.port = await self.server.start(self.config.listen, self._tls.credentials() if self._tls else None)
         host = self.config.listen.rpartition(":")[0]
         self.status.listening = f"{host}:{self.port}"
         self.started.set()
@@ -185,18 +212,12 @@ class SupplierDaemon:
             await self._standard.tell(not self.status.not_ready())
             await asyncio.sleep(TIDY_EVERY_S)
 
+    async def _look_elsewhere(self) -> None:
+        while True:
+            await self.answerer.look_elsewhere()
+            await asyncio.sleep(TIDY_EVERY_S)
 
-def credentials_of(tls: Tls) -> grpc.ServerCredentials:
-    """Return what the lanes' listener shows; with a `client_ca`, gateways must show a certificate of it.
 
-    Raises
-    ------
-    ConfigError
-        a file is missing.
-    """
-    try:
-        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
-        roots = tls.client_ca.read_bytes() if tls.client_ca else None
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}: name a readable PEM file") from error
-    return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
+def _served_by(service: ServiceConfig) -> ServiceConfig:
+    """Return a service without what its pools do not depend on."""
+    return service.model_copy(update={"price": 0, "operators": []})

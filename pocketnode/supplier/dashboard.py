@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pocketnode.crypto.keys import checksum
@@ -23,13 +23,13 @@ class SupplierSource:
 
     def __init__(
         self,
-        operator: bytes,
+        operators: Callable[[], Sequence[bytes]],
         answerer: SupplierAnswerer,
         status: Status,
         money: Callable[[], Awaitable[dict[str, Any]]] | None,
         with_chain: bool,
     ) -> None:
-        self._operator = operator
+        self._operators = operators
         self._answerer = answerer
         self._status = status
         self._money = money
@@ -53,7 +53,9 @@ class SupplierSource:
             }
             for offer in self._answerer.offers.values()
         ]
-        return {"role": "supplier", "address": checksum(self._operator), "pages": self._pages, "services": services}
+        addresses = [checksum(address) for address in self._operators()]
+        told = {"address": addresses[0], "addresses": addresses, "pages": self._pages, "services": services}
+        return {"role": "supplier", **told}
 
     async def now(self) -> dict[str, Any]:
         """Return load, sessions and money, and what to act upon."""

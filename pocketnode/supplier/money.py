@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,13 +49,14 @@ class Money:
 
     Parameters
     ----------
+    pots : by operator; a key that is added later is looked at from then on.
     fee : ten-thousandths, of the running session.
     """
 
-    def __init__(self, pots: PotStore, fee: int) -> None:
+    def __init__(self, pots: Mapping[bytes, PotStore], fee: int) -> None:
         self._pots = pots
         self._fee = fee
-        self._known: list[Pot] = []
+        self._by_operator: dict[bytes, list[Pot]] = {}
         self.multipliers: dict[bytes, float] = {}
 
     async def run(self) -> None:
@@ -66,20 +67,24 @@ class Money:
 
     async def refresh(self) -> None:
         """Read the pots."""
-        self._known = await asyncio.to_thread(self._pots.all)
+        stores = dict(self._pots)
+        read = await asyncio.gather(*(asyncio.to_thread(store.all) for store in stores.values()))
+        self._by_operator = dict(zip(stores, read, strict=True))
         found = {gateway: pay.multiplier(self._fee) for gateway, pay in by_gateway(self._known).items()}
         self.multipliers = {gateway: value for gateway, value in found.items() if value is not None}
+
+    @property
+    def _known(self) -> list[Pot]:
+        return [pot for pots in self._by_operator.values() for pot in pots]
 
     async def facts(self) -> dict[str, Any]:
         """Return sums and gateways as JSON values; amounts in base units."""
         await self.refresh()
         return {
-            "money": {
-                "earned": sum(pot.earned for pot in self._known),
-                "paid": sum(pot.paid for pot in self._known),
-                "pending": sum(_pending(pot) for pot in self._known),
-                "missed": sum(pot.earned for pot in self._known if pot.stage is PotStage.MISSED),
-            },
+            "money": _sums(self._known),
+            "operators": [
+                {"operator": checksum(operator), **_sums(pots)} for operator, pots in self._by_operator.items()
+            ],
             "gateways": [self._gateway(gateway, pay) for gateway, pay in by_gateway(self._known).items()],
         }
 
@@ -93,6 +98,15 @@ class Money:
             "pending": pay.pending,
             "multiplier": None if multiplier is None else round(multiplier, 4),
         }
+
+
+def _sums(pots: Sequence[Pot]) -> dict[str, int]:
+    return {
+        "earned": sum(pot.earned for pot in pots),
+        "paid": sum(pot.paid for pot in pots),
+        "pending": sum(_pending(pot) for pot in pots),
+        "missed": sum(pot.earned for pot in pots if pot.stage is PotStage.MISSED),
+    }
 
 
 def by_gateway(pots: Iterable[Pot]) -> Mapping[bytes, GatewayPay]:

@@ -17,12 +17,13 @@ from pocketnode.backends.plain import PlainBackend
 from pocketnode.backends.pool import Member, Pool
 from pocketnode.backends.ports import Backend
 from pocketnode.backends.websocket import SubscriptionBackend
+from pocketnode.crypto.keys import Key
 from pocketnode.errors import ConfigError
 from pocketnode.protocol.session import service_id
 from pocketnode.services import spec as specs
 from pocketnode.services.spec import ServiceSpec
 from pocketnode.supplier.answerer import Offer
-from pocketnode.supplier.config import BackendConfig, BackendTls, Secret, ServiceConfig
+from pocketnode.supplier.config import BackendConfig, BackendTls, Secret, ServiceConfig, SupplierConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +39,41 @@ class Clients:
         await self.http.close()
 
 
-def make_offers(services: list[ServiceConfig], clients: Clients) -> dict[bytes, Offer]:
+def make_offers(
+    config: SupplierConfig,
+    keys: Mapping[str, Key],
+    clients: Clients,
+    known: Mapping[bytes, Offer] | None = None,
+) -> dict[bytes, Offer]:
     """Return what is sold, by 32-byte service id.
+
+    Parameters
+    ----------
+    keys : the operator keys by name.
+    known : offers to go on with: their pools are kept with all that they learnt.
 
     Raises
     ------
     ConfigError
         a spec, a secret or a certificate is missing or malformed.
     """
-    return {service_id(service.id): make_offer(service, clients) for service in services}
+    offers = {}
+    for service in config.services:
+        operators = frozenset(keys[name].address for name in config.sellers(service))
+        found = (known or {}).get(service_id(service.id))
+        offers[service_id(service.id)] = (
+            make_offer(service, clients, operators) if found is None else replace(found, operators=operators)
+        )
+    return offers
 
 
-def make_offer(service: ServiceConfig, clients: Clients) -> Offer:
-    """Return one service with a fresh pool of its backends."""
+def make_offer(service: ServiceConfig, clients: Clients, operators: frozenset[bytes] = frozenset()) -> Offer:
+    """Return one service, sold by these keys, with a fresh pool of its backends."""
     spec = spec_of(service)
     members = [Member(make_backend(backend, spec, clients), backend.concurrency) for backend in service.backends]
     queue = service.queue.as_queue()
     sockets = [_socket(backend, spec, clients) for backend in service.backends if backend.websocket]
-    return Offer(spec, Pool(members, queue), Pool(sockets, queue) if sockets else None)
+    return Offer(spec, operators, Pool(members, queue), Pool(sockets, queue) if sockets else None)
 
 
 def _socket(config: BackendConfig, spec: ServiceSpec, clients: Clients) -> Member:

@@ -20,10 +20,7 @@ from pocketnode.transport.server import RelayServer
 class Status:
     """Looks at the running parts; changes nothing."""
 
-    def __init__(
-        self, operator: bytes, answerer: SupplierAnswerer, server: RelayServer, keeper: Keeper, clock: Clock
-    ) -> None:
-        self._operator = operator
+    def __init__(self, answerer: SupplierAnswerer, server: RelayServer, keeper: Keeper, clock: Clock) -> None:
         self._answerer = answerer
         self._server = server
         self._keeper = keeper
@@ -47,7 +44,7 @@ class Status:
     def facts(self) -> dict[str, Any]:
         """Return everything as JSON values: units, amounts in base units, seconds."""
         return {
-            "operator": checksum(self._operator),
+            "operators": [{"operator": checksum(address)} for address in self._server.operators],
             "listen": self.listening,
             "block": self._clock.number,
             "ready": not self.not_ready(),
@@ -95,6 +92,7 @@ def _service(offer: Offer) -> dict[str, Any]:
     return {
         "id": offer.spec.id,
         "kind": offer.spec.kind,
+        "operators": sorted(map(checksum, offer.operators)),
         "waiting": sum(pool.waiting for pool in offer.pools),
         "backends": [_member(member) for pool in offer.pools for member in pool.members],
     }
@@ -118,6 +116,7 @@ def _member(member: Member) -> dict[str, Any]:
 def _account(account: GatewayAccount) -> dict[str, Any]:
     session = account.pot.session
     return {
+        "operator": checksum(account.pot.us.operator),
         "application": checksum(session.application),
         "service": service_name(session.service),
         "session": session.number,
@@ -126,6 +125,7 @@ def _account(account: GatewayAccount) -> dict[str, Any]:
         "lanes": account.lanes,
         "price": account.pot.us.price,
         "acknowledged_units": account.acknowledged,
+        "elsewhere_units": account.elsewhere,
         "unacknowledged_units": account.unacknowledged,
         "held_units": account.held,
         "guaranteed_units": account.most_owed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+from dataclasses import dataclass, field
 
 import grpc
 from cryptography import x509
@@ -16,13 +17,22 @@ from pocketnode.transport.grpc_options import CHANNEL_OPTIONS
 CONNECT_TIMEOUT_S = 5.0
 
 
-async def open_channel(endpoint: str, fingerprint: bytes) -> grpc.aio.Channel:
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a gateway shows a supplier that asks for it: PEM texts."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+async def open_channel(endpoint: str, fingerprint: bytes, client: ClientCertificate | None = None) -> grpc.aio.Channel:
     """Return a channel to `host:port`.
 
     Parameters
     ----------
     fingerprint : SHA-256 of the supplier's certificate (DER); zero for plain text. The certificate is pinned, so
         it need not come from an authority, and one that an authority issued to somebody else does not pass.
+    client : shown to a supplier that asks for a certificate.
 
     Raises
     ------
@@ -38,7 +48,8 @@ async def open_channel(endpoint: str, fingerprint: bytes) -> grpc.aio.Channel:
         raise RemoteError("3.7", f"{endpoint} shows another certificate than the registered one")
     certificate = x509.load_der_x509_certificate(der)
     pem = ssl.DER_cert_to_PEM_cert(der).encode()
-    credentials = grpc.ssl_channel_credentials(root_certificates=pem)
+    own = (client.key, client.certificate) if client else (None, None)
+    credentials = grpc.ssl_channel_credentials(pem, *own)
     name = ("grpc.ssl_target_name_override", _name_in(certificate))
     return grpc.aio.secure_channel(endpoint, credentials, options=[*CHANNEL_OPTIONS, name])
 

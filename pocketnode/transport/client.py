@@ -14,7 +14,7 @@ from pocketnode.protocol import lane as lanes
 from pocketnode.protocol.digest import receipt_digest
 from pocketnode.protocol.payload import payload_hash
 from pocketnode.protocol.types import Receipt, SignedReceipt
-from pocketnode.transport.channels import CONNECT_TIMEOUT_S, open_channel
+from pocketnode.transport.channels import CONNECT_TIMEOUT_S, ClientCertificate, open_channel
 from pocketnode.transport.grpc_options import CHUNK_BYTES, PATH, PROTOCOL_VERSION
 from pocketnode.transport.outbox import Outbox
 from pocketnode.transport.ports import LaneTerms, Opening
@@ -28,13 +28,21 @@ CLOSE_TIMEOUT_S = 2.0
 Stream = Any  # grpc.aio.StreamStreamCall, generic in ways its stubs do not say
 
 
-async def open_lane(opening: Opening, endpoint: str, fingerprint: bytes, key: Key, domain: Domain) -> Lane:
+async def open_lane(
+    opening: Opening,
+    endpoint: str,
+    fingerprint: bytes,
+    key: Key,
+    domain: Domain,
+    client: ClientCertificate | None = None,
+) -> Lane:
     """Open a lane to the supplier at `endpoint` and return it once the supplier has agreed.
 
     Parameters
     ----------
     opening : `gateway` must be `key`'s address.
     fingerprint : of the supplier's certificate, as registered; zero for plain text.
+    client : shown to a supplier that asks for a certificate.
 
     Raises
     ------
@@ -43,7 +51,7 @@ async def open_lane(opening: Opening, endpoint: str, fingerprint: bytes, key: Ke
     Unavailable
         nobody answers there, or the supplier drains.
     """
-    channel = await open_channel(endpoint, fingerprint)
+    channel = await open_channel(endpoint, fingerprint, client)
     call = channel.stream_stream(
         PATH, request_serializer=GatewayFrame.SerializeToString, response_deserializer=SupplierFrame.FromString
     )()

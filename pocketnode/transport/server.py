@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from pocketnode.transport.server_lane import SupplierLane
 from pocketnode.wire.pb.relay_pb2 import GatewayFrame, Open, SupplierFrame
 
 OPEN_TIMEOUT_S = 10.0
+REASON_MOST = 300
 Context = grpc.aio.ServicerContext[GatewayFrame, SupplierFrame]
 
 
@@ -27,16 +29,15 @@ class RelayServer:
     Parameters
     ----------
     answerer : who admits lanes and answers relays.
-    key : the operator key that signs Responses.
+    keys : the operator keys that sign Responses; a lane is for one of them.
     domain : the deployment.
     max_lanes : open at once; a further one is refused.
     """
 
-    def __init__(self, answerer: Answerer, key: Key, domain: Domain, max_lanes: int = 4096) -> None:
+    def __init__(self, answerer: Answerer, keys: Iterable[Key], domain: Domain, max_lanes: int = 4096) -> None:
         self._answerer = answerer
-        self._key = key
         self._domain = domain
-        self._max_lanes = max_lanes
+        self.adopt(keys, max_lanes)
         self._lanes: dict[SupplierLane, Outbox[SupplierFrame]] = {}
         self._open = 0
         self._draining = False
@@ -54,6 +55,11 @@ class RelayServer:
         return self._server
 
     @property
+    def operators(self) -> tuple[bytes, ...]:
+        """Addresses of the keys that lanes are opened for."""
+        return tuple(self._keys)
+
+    @property
     def lanes(self) -> int:
         """Open lanes."""
         return len(self._lanes)
@@ -62,6 +68,11 @@ class RelayServer:
     def in_flight(self) -> int:
         """Relays being answered."""
         return sum(lane.in_flight for lane in self._lanes)
+
+    def adopt(self, keys: Iterable[Key], max_lanes: int) -> None:
+        """Open lanes for these keys and up to this many from now on; those that are open go on."""
+        self._keys = {key.address: key for key in keys}
+        self._max_lanes = max_lanes
 
     async def start(self, listen: str, tls: grpc.ServerCredentials | None = None) -> int:
         """Listen on `host:port` (port 0: any) and return the port.
@@ -103,9 +114,9 @@ class RelayServer:
 
     async def _serve(self, context: Context, outbox: Outbox[SupplierFrame]) -> None:
         first = await self._first_frame(context)
-        opening = _opening(first.messages[0].open, self._key.address)
+        opening, key = _opening(first.messages[0].open, self._keys)
         account = await self._admit(opening)
-        lane = SupplierLane(opening, account, self._answerer, outbox, self._key, self._domain)
+        lane = SupplierLane(opening, account, self._answerer, outbox, key, self._domain)
         self._lanes[lane] = outbox
         _opened(outbox, account)
         try:
@@ -144,15 +155,17 @@ async def _read(context: Context) -> GatewayFrame | None:
     return frame if isinstance(frame, GatewayFrame) else None
 
 
-def _opening(message: Open, operator: bytes) -> Opening:
-    """Return what Open says, or refuse it."""
+def _opening(message: Open, keys: Mapping[bytes, Key]) -> tuple[Opening, Key]:
+    """Return what Open says and the key that it is meant for, or refuse it."""
     if message.version != PROTOCOL_VERSION:
         raise RemoteError("8.2", f"version {message.version}, not {PROTOCOL_VERSION}")
     lengths = (message.application, 20), (message.service, 32), (message.gateway, 20), (message.lane, 32)
     if any(len(field) != length for field, length in lengths):
         raise RemoteError("8.2", "a field of the wrong length")
-    if message.supplier != operator:
-        raise RemoteError("3.7", f"meant for 0x{message.supplier.hex()}, this is 0x{operator.hex()}")
+    key = keys.get(message.supplier)
+    if key is None:
+        here = ", ".join(f"0x{address.hex()}" for address in keys)
+        raise RemoteError("3.7", f"meant for 0x{message.supplier.hex()}, this is {here}"[:REASON_MOST])
     return Opening(
         message.application,
         message.service,
@@ -161,7 +174,7 @@ def _opening(message: Open, operator: bytes) -> Opening:
         message.gateway,
         message.lane,
         message.records if len(message.records) <= URL_CHARS_MOST else "",
-    )
+    ), key
 
 
 def _opened(outbox: Outbox[SupplierFrame], account: Account) -> None:

@@ -49,6 +49,7 @@ class SupplierLane:
     ) -> None:
         self.opening = opening
         self._account = account
+        self._terms = account.terms  # as told to the gateway: later ones are for later lanes
         self._answerer = answerer
         self._outbox = outbox
         self._key = key
@@ -103,7 +104,7 @@ class SupplierLane:
     # ---- requests
 
     def _request(self, message: Request) -> None:
-        if len(message.head) > HEAD_BYTES_MOST or len(message.body) > self._account.terms.max_request:
+        if len(message.head) > HEAD_BYTES_MOST or len(message.body) > self._terms.max_request:
             raise RemoteError("8.3", f"request of {len(message.head)} + {len(message.body)} bytes")
         digest = message.request if message.more else payload_hash(message.head, message.body)
         if len(digest) != len(ZERO32):
@@ -126,7 +127,7 @@ class SupplierLane:
         """Hold the relay's units, or send the signed refusal."""
         receipt = relay.receipt
         try:
-            if len(self._relays) >= self._account.terms.max_in_flight:
+            if len(self._relays) >= self._terms.max_in_flight:
                 raise RelayFailed(FaultClass.BUSY, f"{len(self._relays)} relays in flight", BUSY_RETRY_MS)
             self._account.hold(receipt.hold)
         except RelayFailed as refusal:
@@ -141,8 +142,8 @@ class SupplierLane:
         if incoming is None:
             return  # of a relay that was refused or cancelled meanwhile
         incoming.size += len(message.body)
-        if incoming.size > self._account.terms.max_request:
-            raise RemoteError("8.3", f"request of more than {self._account.terms.max_request} bytes")
+        if incoming.size > self._terms.max_request:
+            raise RemoteError("8.3", f"request of more than {self._terms.max_request} bytes")
         incoming.hash.update(message.body)
         incoming.parts.append(message.body)
         if message.more:

@@ -13,15 +13,15 @@ from typing import Any
 from aiohttp import web
 
 from pocketnode.crypto.keys import checksum
-from pocketnode.store.pots import Pot, PotStore
+from pocketnode.store.pots import ManyPots, Pot, PotStore
 from pocketnode.web.answers import json, number_of
 from pocketnode.web.book import name_of
 
 
 class OwnPots:
-    """The pots of one party."""
+    """The pots of one party, or of all keys of a supplier."""
 
-    def __init__(self, pots: PotStore) -> None:
+    def __init__(self, pots: PotStore | ManyPots) -> None:
         self._pots = pots
 
     async def about(self) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class Supplier:
         self.asked: list[bytes] = []
         self.cancelled = 0
         self.accounts: dict[bytes, Account] = {}
-        self.server = RelayServer(self, self.key, DOMAIN)
+        self.server = RelayServer(self, [self.key], DOMAIN)
         self.port = 0
 
     async def admit(self, opening: Opening) -> Account:

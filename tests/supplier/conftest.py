@@ -24,7 +24,7 @@ from pocketnode.protocol.types import ZERO32, Grant, Params, Session, SessionSup
 from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.receipts import ReceiptStore
 from pocketnode.supplier import config as configs
-from pocketnode.supplier.daemon import Outside, SupplierDaemon
+from pocketnode.supplier.daemon import Outside, Reread, SupplierDaemon
 from pocketnode.transport.client import Lane, open_lane
 from pocketnode.transport.ports import Opening
 from tests.backends import engines
@@ -34,6 +34,8 @@ DOMAIN = Domain(31337, b"\x11" * 20)
 SUPPLIER = Key(b"\x01" * 32)
 GATEWAY = Key(b"\x02" * 32)
 STRANGER = Key(b"\x03" * 32)
+SECOND = Key(b"\x04" * 32)
+KEYS = {"operator": SUPPLIER, "second": SECOND}  # by the names that `described` gives them
 APPLICATION = b"\xaa" * 20
 PARAMS = Params(
     anchor=100,
@@ -75,7 +77,7 @@ class FakeMarket:
         if self.down or start_of(number, PARAMS) > self.number:
             raise Unavailable("not yet")
         us = SessionSupplier(0, 7, SUPPLIER.address, self.price, "here:1", ZERO32)
-        other = replace(us, index=1, operator=b"\x99" * 20)
+        other = replace(us, index=1, operator=SECOND.address)
         listed = ((us, other) if self.suppliers == 2 else (us,)) if self.listed else (other,)
         found = session_id(application, service, number)
         bounds = start_of(number, PARAMS), end_of(number, PARAMS)
@@ -96,8 +98,8 @@ class Running:
     task: asyncio.Task[None]
     lanes: AsyncExitStack
 
-    async def lane(self, service: str = "eth", key: Key = GATEWAY, number: int = 2) -> Lane:
-        opening = Opening(APPLICATION, service_id(service), number, SUPPLIER.address, key.address, os.urandom(32))
+    async def lane(self, service: str = "eth", key: Key = GATEWAY, number: int = 2, supplier: Key = SUPPLIER) -> Lane:
+        opening = Opening(APPLICATION, service_id(service), number, supplier.address, key.address, os.urandom(32))
         lane = await open_lane(opening, f"127.0.0.1:{self.daemon.port}", ZERO32, key, DOMAIN)
         self.lanes.push_async_callback(lane.close)
         return lane
@@ -154,10 +156,14 @@ async def start(market: FakeMarket, engine: Engine, tmp_path: Path) -> AsyncIter
             path = tmp_path / "supplier.yaml"
             path.write_text(yaml.safe_dump(config))
             store = ReceiptStore(engine)
-            outside = Outside(SUPPLIER, DOMAIN, market, market, store, owed=owed_in(store, SUPPLIER.address))
-            daemon = await stack.enter_async_context(
-                SupplierDaemon(configs.load(path), outside, lambda: configs.load(path))
-            )
+
+            async def reread() -> Reread:
+                config = configs.load(path)
+                return Reread(config, {key.label: KEYS[key.label] for key in config.keys})
+
+            first = await reread()
+            outside = Outside(first.keys, DOMAIN, market, market, store, owed=owed_in(store))
+            daemon = await stack.enter_async_context(SupplierDaemon(first.config, outside, reread))
             stop = asyncio.Event()
             task = asyncio.ensure_future(daemon.run(stop))
             lanes = AsyncExitStack()

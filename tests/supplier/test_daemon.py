@@ -200,7 +200,7 @@ async def test_2000_relays_with_a_reload_and_a_backend_restart_and_none_lost(sta
                     restarting.enter_context(await asyncio.to_thread(_entered, tmp_path, port))
                 if n == 1500:
                     running.write(described(tmp_path, eth={"backends": backends[:1]}))
-                    running.daemon.reload()
+                    await running.daemon.reload()
                 answers.append(orjson.loads(await ask(lane, RPC, BLOCK_NUMBER, hold=10)))
 
         await asyncio.gather(*(work() for _ in range(32)))
@@ -221,7 +221,7 @@ def _entered(folder: Path, port: int) -> ExitStack:
 async def test_a_reload_that_does_not_hold_changes_nothing(running: Running) -> None:
     before = running.daemon.answerer.offers
     running.path.write_text("listen: 1\n")
-    running.daemon.reload()
+    await running.daemon.reload()
     assert running.daemon.answerer.offers is before
     await ask(await running.lane("eth"), RPC, BLOCK_NUMBER)
 

@@ -89,7 +89,7 @@ def answerer() -> FakeAnswerer:
 
 @pytest.fixture
 async def server(answerer: FakeAnswerer) -> AsyncIterator[RelayServer]:
-    server = RelayServer(answerer, SUPPLIER, DOMAIN)
+    server = RelayServer(answerer, [SUPPLIER], DOMAIN)
     yield server
     await server.drain(1.0)
 
