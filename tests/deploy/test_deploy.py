@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from click.testing import CliRunner
 from pocketnode.cli.main import main
 from pocketnode.gateway.metrics import Metrics as GatewayMetrics
 from pocketnode.supplier import metrics as supplier_metrics
+from tests.deploy.helm import helm
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -112,11 +112,17 @@ def test_the_charts_values_fit_their_schema() -> None:
 
 @pytest.mark.parametrize("role", ["gateway", "supplier"])
 def test_the_chart_renders(role: str) -> None:
-    helm = shutil.which("helm")
-    if helm is None:
-        pytest.skip("no helm on PATH: the chart's values are checked, its templates are not rendered")
+    program = helm()
+    if program is None:
+        pytest.skip("no helm for this machine: the chart's values are checked, its templates are not rendered")
     options = ["--set", f"role={role}", "--set", "monitor.enabled=true"]
-    subprocess.run([helm, "lint", "--strict", str(CHART), *options], check=True, capture_output=True)
-    made = subprocess.run([helm, "template", "shop", str(CHART), *options], check=True, capture_output=True, text=True)
+    subprocess.run([program, "lint", "--strict", CHART, *options], check=True, capture_output=True)
+    made = subprocess.run([program, "template", "shop", CHART, *options], check=True, capture_output=True, text=True)
+    parts = {found["kind"]: found for found in yaml.safe_load_all(made.stdout) if found}
     kinds = sorted(found["kind"] for found in yaml.safe_load_all(made.stdout) if found)
     assert kinds == ["ConfigMap", "Service", "Service", "ServiceMonitor", "StatefulSet"]
+    (container,) = parts["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    command = [*container.get("command", []), *container.get("args", [])]
+    words = command[command.index(role) :][:2]
+    assert CliRunner().invoke(main, [*words, "--help"]).exit_code == 0
+    assert yaml.safe_load(parts["ConfigMap"]["data"][f"{role}.yaml"])["deployment"]
