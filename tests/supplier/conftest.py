@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -14,7 +15,11 @@ import pytest
 import yaml
 from sqlalchemy import Engine
 
+from pocketnode.chain import deployment as deployments
+from pocketnode.chain.client import Rpc
+from pocketnode.chain.deployment import Deployment
 from pocketnode.cli.supplier_parts import owed_in
+from pocketnode.crypto import keystore
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.errors import Unavailable
@@ -27,8 +32,12 @@ from pocketnode.supplier import config as configs
 from pocketnode.supplier.daemon import Outside, Reread, SupplierDaemon
 from pocketnode.transport.client import Lane, open_lane
 from pocketnode.transport.ports import Opening
+from tests.anvil import anvil
 from tests.backends import engines
 from tests.backends.conftest import RawServer, raw_serving
+from tests.backends.engines import free_port
+from tests.store.conftest import postgres  # noqa: F401 - a fixture
+from tests.supplier.real import OPERATOR, Market, open_market, started
 
 DOMAIN = Domain(31337, b"\x11" * 20)
 SUPPLIER = Key(b"\x01" * 32)
@@ -196,3 +205,50 @@ def anvil_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def raw_server() -> AsyncIterator[RawServer]:
     async with raw_serving() as server:
         yield server
+
+
+# ---- real chain, real processes
+
+
+@pytest.fixture(scope="session")
+def opened() -> Iterator[tuple[str, Deployment, int]]:
+    """A chain with one service, one application and one supplier, in the first session where that holds."""
+    with anvil() as url:
+        port = free_port()
+        yield url, asyncio.run(open_market(url, port)), port
+
+
+@pytest.fixture
+async def real(opened: tuple[str, Deployment, int]) -> AsyncIterator[Market]:
+    """That market, put back after the test to what it was before."""
+    url, deployment, port = opened
+    async with Rpc([url]) as rpc:
+        snapshot = await rpc.ask("evm_snapshot")
+        yield Market(url, rpc, deployment, port)
+        await rpc.ask("evm_revert", snapshot)
+
+
+@pytest.fixture
+def config(real: Market, tmp_path: Path) -> Path:
+    deployments.write(tmp_path / "deployment.json", real.deployment)
+    (tmp_path / "password").write_text("secret\n")
+    keystore.create(tmp_path / "operator.json", Key(OPERATOR.secret()), "secret", keystore.LIGHT_COST)
+    content: dict[str, Any] = {
+        "deployment": "deployment.json",
+        "rpc": [real.url],
+        "keystore": "operator.json",
+        "password_file": "password",
+        "listen": f"127.0.0.1:{real.port}",
+        "admin": {"listen": f"127.0.0.1:{free_port()}"},
+        "services": [{"id": "eth", "price": 1_000_000, "backends": [{"url": real.url}]}],
+    }
+    path = tmp_path / "supplier.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture
+def process(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with started(config) as process:
+        yield process
+        process.kill()
