@@ -59,6 +59,7 @@ class GatewayAccount:
         self.unacknowledged = 0
         self.unsaved = 0
         self.most_owed = pot.guarantee
+        self.records = ""  # address where the gateway gives its relay records
         self._credit = credit
         self._kept = kept
         self._clock = clock

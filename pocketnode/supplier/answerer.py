@@ -112,6 +112,7 @@ class SupplierAnswerer:
         if account is None or account.over:
             account = await self._new_account(opening)
         account.lanes += 1
+        account.records = opening.records or account.records
         return account
 
     async def answer(self, relay: Relay) -> Served:

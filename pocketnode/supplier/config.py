@@ -195,9 +195,19 @@ class Settlement(_Strict):
     claim: bool = Field(default=True, description="claim what a gateway's statement leaves out")
     withdraw: bool = Field(default=True, description="send what is final to the payout addresses")
     prices: bool = Field(default=True, description="have registrations ask the prices of this file")
+    audit: bool = Field(default=True, description="recompute statements from the gateway's records, and tell of lies")
+    audit_mib: float = Field(default=512, gt=0, description="of one session's records; larger ones are not audited")
+    confirmations: int | None = Field(
+        default=None,
+        ge=0,
+        description="blocks on top until what the chain says is acted upon; 12, or a 20th of a short statement window",
+    )
     least_claim: int = Field(default=1, ge=0, description="base units below which a claim is not worth its gas")
     least_withdrawal: int = Field(default=0, ge=0, description="base units below which to wait for more sessions")
     withdraw_age_blocks: int = Field(default=43_200, ge=0, description="after which to withdraw whatever it is")
+    withdraw_base_fee_wei: int = Field(
+        default=0, ge=0, description="the chain's fee per gas above which withdrawals wait, until that age; 0 for any"
+    )
     least_gas_wei: int = Field(default=10**16, ge=0, description="balance below which /status and metrics warn")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -21,7 +21,7 @@ from pocketnode.store.history import HistoryStore
 from pocketnode.store.receipt_log import ReceiptLog
 from pocketnode.supplier.admin import AdminServer, Extra, token_of
 from pocketnode.supplier.answerer import Offer, Owed, SupplierAnswerer
-from pocketnode.supplier.config import ServiceConfig, SupplierConfig
+from pocketnode.supplier.config import ServiceConfig, SupplierConfig, Tls
 from pocketnode.supplier.dashboard import SupplierSource
 from pocketnode.supplier.keeping import Keeper
 from pocketnode.supplier.listening import ListenerTls, shown_by
@@ -158,12 +158,12 @@ class SupplierDaemon:
             self.server.adopt(new.keys.values(), new.config.limits.lanes)
             new.adopt()
             self._clients.connections.close()
-            waits = [name for name in NEEDS_RESTART if getattr(new.config, name) != getattr(self.config, name)]
+            waits = list(_waiting(self.config, new.config))
             self.config = new.config
             self.keys = {name: key.address for name, key in new.keys.items()}
         _log.info("reloaded", services=[service.id for service in new.config.services], keys=len(new.keys))
-        if waits or (shown is None) != (self._tls is None):
-            _log.warning("restart needed", changed=waits or ["tls"])
+        if waits:
+            _log.warning("restart needed", changed=waits)
 
     async def _reload_when_told(self) -> None:
         told = asyncio.Event()
@@ -221,3 +221,15 @@ class SupplierDaemon:
 def _served_by(service: ServiceConfig) -> ServiceConfig:
     """Return a service without what its pools do not depend on."""
     return service.model_copy(update={"price": 0, "operators": []})
+
+
+def _waiting(old: SupplierConfig, new: SupplierConfig) -> Iterator[str]:
+    """Yield what is different and holds from the next start on."""
+    yield from (name for name in NEEDS_RESTART if getattr(new, name) != getattr(old, name))
+    if _tls_kind(old.tls) != _tls_kind(new.tls):
+        yield "tls"
+
+
+def _tls_kind(tls: Tls | None) -> tuple[bool, bool]:
+    """Return whether there is any, and whether gateways must show a certificate: neither changes while listening."""
+    return tls is not None, tls is not None and tls.client_ca is not None

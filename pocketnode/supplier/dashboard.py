@@ -15,6 +15,7 @@ from pocketnode.supplier.status import Status
 MONEY_EVERY_S: Final = 10.0
 GAS_LOW_WEI: Final = 10**16
 MULTIPLIER_LOW: Final = 0.95
+DISAGREEMENTS_SHOWN: Final = 3
 Facts = Mapping[str, Any]
 
 
@@ -110,6 +111,9 @@ def _money_alerts(facts: Facts) -> Iterator[tuple[str, str]]:
     missed = facts.get("money", {}).get("missed", 0)
     if missed:
         yield "warn", f"{missed} base units were not claimed in time."
+    for row in facts.get("disagreements", ())[:DISAGREEMENTS_SHOWN]:
+        session = f"session {row['session']} of {row['service']}"
+        yield "bad", f"Gateway {row['gateway'][:10]}… stated {session} otherwise than its records say: {row['note']}."
     for row in facts.get("gateways", ()):
         if row["multiplier"] is not None and row["multiplier"] < MULTIPLIER_LOW:
             who, pays = f"{row['gateway'][:10]}…", f"{row['multiplier']:.3f}"

@@ -14,6 +14,7 @@
 | pocketnode_supplier_unacknowledged_units | service | served and not yet acknowledged |
 | pocketnode_supplier_unsaved_lanes | | lanes whose newest Receipt is not on disk |
 | pocketnode_supplier_block | | newest block known |
+| pocketnode_supplier_audits_total | result | statements recomputed from their records: `agrees`, `differs`, .. |
 """
 
 from __future__ import annotations

@@ -194,7 +194,9 @@ async def test_2000_relays_with_a_reload_and_a_backend_restart_and_none_lost(sta
                 if n == 500:
                     restarting.close()
                 if n == 1000:
-                    running.write({**config, "policy": {"credit_limit": 1_000_000}})
+                    second = {"operators": [{"keystore": "second.json", "password_file": "password"}]}
+                    limits = {"lanes": 1, "in_flight_per_lane": 1, "request_mib": 0.0001, "drain_s": 30}
+                    running.write({**config, **second, "limits": limits, "policy": {"credit_limit": 1_000_000}})
                     os.kill(os.getpid(), signal.SIGHUP)
                 if n == 1200:
                     restarting.enter_context(await asyncio.to_thread(_entered, tmp_path, port))

@@ -12,9 +12,11 @@ import pytest
 
 from pocketnode.crypto import keystore
 from pocketnode.crypto.keys import checksum
-from pocketnode.errors import RemoteError
+from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.receipts import ReceiptStore
+from pocketnode.supplier.certificate import create_certificate
+from pocketnode.transport.channels import ClientCertificate
 from pocketnode.transport.client import open_lane
 from tests.supplier.conftest import RPC, ask
 from tests.supplier.real import CALL, GATEWAY, NEWCOMER, PAYOUT, Market, change, command, started
@@ -72,21 +74,31 @@ async def test_only_what_a_backend_does_is_registered(real: Market, config: Path
     assert rows[0]["operator"] == checksum(NEWCOMER.address)
 
 
-async def test_tls_with_a_certificate_of_its_own(real: Market, config: Path) -> None:
-    change(config, tls={"certificate": "cert.pem", "key": "key.pem"})
+async def test_tls_with_a_certificate_of_its_own_that_asks_gateways_for_theirs(real: Market, config: Path) -> None:
+    client = [config.with_name(f"client.{kind}") for kind in ("crt", "key")]
+    create_certificate(client[0], client[1], "gateway.example", days=1)
+    change(config, tls={"certificate": "cert.pem", "key": "key.pem", "client_ca": "client.crt"})
     code, (facts,), said = await command(config, "certificate", "--json")
     assert code == 0, said
     with started(config) as process:
-        code, (relayed,), said = await command(config, "relay", "eth", "--json")
+        code, _, said = await command(config, "relay", "eth", "--json")
+        assert code == 2
+        assert "--client-certificate" in said
+        flags = ("--client-certificate", str(client[0]), "--client-key", str(client[1]))
+        code, (relayed,), said = await command(config, "relay", "eth", "--json", *flags)
         assert code == 0, said
         assert relayed["status"] == 200
-        opening = await real.opening()
+        own = ClientCertificate(client[0].read_bytes(), client[1].read_bytes())
+        where = f"127.0.0.1:{real.port}"
+        opening, domain = await real.opening(), real.deployment.domain
         pinned = bytes.fromhex(facts["fingerprint"])
-        lane = await open_lane(opening, f"127.0.0.1:{real.port}", pinned, GATEWAY, real.deployment.domain)
+        lane = await open_lane(opening, where, pinned, GATEWAY, domain, own)
         assert await ask(lane, RPC, CALL)
         await lane.close()
+        with pytest.raises(Unavailable):
+            await open_lane(opening, where, pinned, GATEWAY, domain)
         with pytest.raises(RemoteError):
-            await open_lane(opening, f"127.0.0.1:{real.port}", b"\x01" * 32, GATEWAY, real.deployment.domain)
+            await open_lane(opening, where, b"\x01" * 32, GATEWAY, domain, own)
         process.kill()
 
 
