@@ -25,6 +25,7 @@ from pocketnode.supplier.locating import Place
 from pocketnode.supplier.offers import Clients, make_backend, spec_of
 
 REACH_TIMEOUT_S: Final = 5.0
+BACKEND_TIMEOUT_S: Final = 30.0
 LOCAL_CHAINS: Final = frozenset({1337, 31337})  # of anvil, hardhat, ganache
 PUBLIC: Final = "name in `endpoint` a host or address of the internet that leads here"
 
@@ -87,11 +88,14 @@ async def check_backends(service: ServiceConfig, clients: Clients, place: Place 
 
 async def _check_backend(backend: Backend, place: Place, spec: ServiceSpec) -> Finding:
     what = f"{spec.id} {backend.name}"
+    remedy = "start it, or correct its `url`, `headers` or `tls`"
     try:
-        await backend.check()
+        async with asyncio.timeout(BACKEND_TIMEOUT_S):
+            await backend.check()
     except (BackendFailed, RelayFailed) as failure:
-        remedy = "start it, or correct its `url`, `headers` or `tls`"
         return Finding("backend", what, failure.fault.message, remedy, place)
+    except TimeoutError:
+        return Finding("backend", what, f"no answer in {BACKEND_TIMEOUT_S:.0f} s", remedy, place)
     facts = backend.facts
     missing = [model for model in spec.models if facts.get("models") and model not in facts["models"]]
     if missing:

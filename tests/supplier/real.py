@@ -114,6 +114,12 @@ def change(config: Path, **fields: Any) -> dict[str, Any]:
     return before
 
 
+def line_at(where: str) -> str:
+    """Return the line that `FILE:LINE` names."""
+    file, _, number = where.rpartition(":")
+    return Path(file).read_text().splitlines()[int(number) - 1]
+
+
 async def command(config: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
     """Run `pocketnode supplier`; return exit code, JSON lines and stderr."""
     argv = [sys.executable, "-m", "pocketnode", "supplier", *words, "--config", str(config)]

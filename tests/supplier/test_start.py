@@ -19,7 +19,7 @@ from pocketnode.supplier.certificate import create_certificate
 from pocketnode.transport.channels import ClientCertificate
 from pocketnode.transport.client import open_lane
 from tests.supplier.conftest import RPC, ask
-from tests.supplier.real import CALL, GATEWAY, NEWCOMER, PAYOUT, Market, change, command, started
+from tests.supplier.real import CALL, GATEWAY, NEWCOMER, PAYOUT, Market, change, command, line_at, started
 
 
 async def test_an_operator_checks_relays_and_looks(config: Path, process: subprocess.Popen[bytes]) -> None:
@@ -45,6 +45,9 @@ async def test_what_is_wrong_is_named_with_its_remedy(config: Path) -> None:
     change(config, services=gone, endpoint="127.0.0.1:2")
     code, findings, _ = await command(config, "check", "--json")
     assert code == 2
+    lines = {found["check"]: line_at(found["where"]) for found in findings}
+    assert lines["endpoint"] == "endpoint: 127.0.0.1:2"
+    assert "http://127.0.0.1:1" in lines["backend"]
     remedies = {found["what"]: found["remedy"] for found in findings if found["remedy"]}
     assert "start it" in remedies["eth gone"]
     assert "open the port" in remedies["127.0.0.1:2"]
