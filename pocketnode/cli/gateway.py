@@ -262,7 +262,7 @@ async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[s
     """Open what the daemon stands on: key, chain and store; yield it with the jobs that keep it going."""
     deployment = deployments.read(config.deployment)
     key = keystore.load(config.keystore, keystore.password_from(config.password_file))
-    engine = open_store(config.store)
+    engine = open_store(config.store, apart=True)
     log = RecordLog(config.records)
     async with Rpc(config.rpc) as rpc:
         reader = Reader(rpc, deployment)

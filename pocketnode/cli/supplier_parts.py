@@ -143,7 +143,7 @@ async def opened(config: SupplierConfig) -> AsyncIterator[Opened]:
         as `on_chain`; or another process uses the SQLite file.
     """
     async with on_chain(config) as chain:
-        engine = open_store(config.store)
+        engine = open_store(config.store, apart=True)
         lease = Lease(engine)
         if engine.dialect.name == "sqlite" and not lease.take():
             raise ConfigError(f"{engine.url.database}: another supplier uses it: a SQLite `store` is of one process")

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import pkgutil
 import sqlite3
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib import import_module
@@ -14,12 +16,14 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 import pocketnode.store
 from pocketnode.errors import ConfigError, Corrupt, Unavailable
-from pocketnode.store.engine import open_store, sqlite_url, transaction
+from pocketnode.store.engine import open_store, revisions, sqlite_url, transaction
 from pocketnode.store.journal import Intent, Journal
 from pocketnode.store.tables import metadata
 
@@ -29,6 +33,29 @@ def test_the_revisions_make_the_tables_that_the_code_reads(url: str) -> None:
         import_module(module.name)  # each registers its tables
     with open_store(url).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_newest_revisions_are_told_by_their_files() -> None:
+    config = Config()
+    config.set_main_option("script_location", "pocketnode.store:migrations")
+    assert revisions() == set(ScriptDirectory.from_config(config).get_heads())
+
+
+def test_a_store_made_apart_needs_no_alembic(tmp_path: Path) -> None:
+    code = "import sys; from pocketnode.store.engine import open_store; open_store(sys.argv[1], apart=True)"
+    code += "; print([name for name in sys.modules if 'alembic' in name])"
+    for _ in range(2):
+        url = sqlite_url(tmp_path / "state.db")
+        done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+    with transaction(open_store(sqlite_url(tmp_path / "state.db"))) as tx:
+        assert tx.execute(text("select count(*) from followed_blocks")).scalar() == 0
+
+
+def test_a_store_that_cannot_be_made_apart_says_why(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(Corrupt, match=r"state\.db"):
+        open_store(sqlite_url(tmp_path / "state.db"), apart=True)
 
 
 def test_many_threads_may_open_a_store_at_once(url: str) -> None:
