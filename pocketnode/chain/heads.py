@@ -18,6 +18,8 @@ POLL_LEAST_S: Final = 0.1
 POLL_MOST_S: Final = 4.0
 STALE_AFTER_S: Final = 60.0
 MEMORY_BLOCKS: Final = 64
+CONFIRMATIONS: Final = 12  # of a layer 2 with blocks of 2 s: half a minute
+WINDOW_SHARE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,15 @@ class Block:
     parent: bytes
     timestamp_s: int
     base_fee_wei: int
+
+
+def confirmations_of(wanted: int | None, statement_window: int) -> int:
+    """Return the blocks to wait for on top of one: as wanted, else `CONFIRMATIONS`, fewer where windows are short.
+
+    >>> confirmations_of(None, statement_window=300), confirmations_of(None, 5), confirmations_of(3, 5)
+    (12, 0, 3)
+    """
+    return min(CONFIRMATIONS, statement_window // WINDOW_SHARE) if wanted is None else wanted
 
 
 class Heads:

@@ -77,7 +77,10 @@ async def _start(config: SupplierConfig, path: Path) -> None:
         async def reread() -> Reread:
             return await parts.reread(path)
 
-        async with SupplierDaemon(config, parts.outside, reread, parts.jobs, extra) as daemon:
+        hearing = parts.settling.hearing(lambda: daemon.answerer.accounts)
+        jobs = {**parts.jobs, "heard": hearing.run}
+        async with SupplierDaemon(config, parts.outside, reread, jobs, extra) as daemon:
+            daemon.metrics.watch(parts.settling.gauges)
             spare_collector()
             await daemon.run(stop)
 
@@ -98,8 +101,9 @@ async def _status(config: SupplierConfig) -> dict[str, Any]:
 
 def _print_status(facts: dict[str, Any]) -> None:
     services, sessions = facts.pop("services"), facts.pop("sessions")
-    tables = {name: facts.pop(name) for name in ("operators", "registrations", "gateways")}
-    print_facts({**facts, **facts.pop("money")}, as_json=False)
+    tables = {name: facts.pop(name) for name in ("operators", "registrations", "gateways", "disagreements")}
+    audits = {f"statements_{stage}": count for stage, count in facts.pop("audits").items()}
+    print_facts({**facts, **facts.pop("money"), **audits}, as_json=False)
     backends = [
         {"service": service["id"], **{k: v for k, v in backend.items() if k not in ("identity", "engine")}}
         for service in services

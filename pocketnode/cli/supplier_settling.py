@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +12,31 @@ from sqlalchemy import Engine
 
 from pocketnode import daemon
 from pocketnode.chain.follower import Follower
+from pocketnode.chain.heads import confirmations_of
 from pocketnode.chain.market import Market
 from pocketnode.chain.sender import Sender
 from pocketnode.crypto.keys import Key, checksum
 from pocketnode.daemon import Job
-from pocketnode.protocol.session import service_id
+from pocketnode.protocol.quality import Slo
+from pocketnode.protocol.session import pot_id, service_id
+from pocketnode.settlement.auditing import Auditing, facts_of
 from pocketnode.settlement.claiming import Claiming
+from pocketnode.settlement.hearing import Hearing
 from pocketnode.settlement.pruning import Pruning
 from pocketnode.settlement.withdrawing import Withdrawing, WithdrawPolicy
+from pocketnode.store.audits import AuditRow, AuditStage, AuditStore
 from pocketnode.store.events import EventStore
 from pocketnode.store.journal import Journal
 from pocketnode.store.lease import Lease
 from pocketnode.store.pots import PotStore
 from pocketnode.store.receipts import ReceiptStore
+from pocketnode.supplier.account import GatewayAccount
 from pocketnode.supplier.config import SupplierConfig
+from pocketnode.supplier.metrics import Gauge
 from pocketnode.supplier.money import Money
+from pocketnode.supplier.offers import spec_of
 from pocketnode.supplier.pricing import Pricing
+from pocketnode.transport.records import HttpRecords
 
 LEASE_EVERY_S = 1.0
 _log = structlog.get_logger("supplier.settling")
@@ -39,6 +48,7 @@ class KeyBook:
 
     sender: Sender
     pricing: Pricing
+    auditing: Auditing
     jobs: dict[str, Job]
 
 
@@ -58,7 +68,9 @@ class Settling:
         self.money = Money(self.pots, fee)
         self.leading = False
         self._market, self._engine, self._lease = market, engine, lease
-        self._follower = Follower(market.reader, market.heads, EventStore(engine))
+        self._confirmations = confirmations_of(config.settlement.confirmations, market.deployment.windows.statement)
+        self._follower = Follower(market.reader, market.heads, EventStore(engine), self._confirmations)
+        self._slos: dict[bytes, Slo] = {}
         self._books: dict[bytes, KeyBook] = {}
         self._names: dict[bytes, str] = {}
         self._changed = asyncio.Event()
@@ -66,6 +78,7 @@ class Settling:
 
     def adopt(self, config: SupplierConfig, keys: Mapping[str, Key]) -> None:
         """Go on with other keys and prices. The money of a key that is gone is looked after until a restart."""
+        self._slos |= {service_id(s.id): spec_of(s).slo_rule() for s in config.services}
         for name, key in keys.items():
             sold = {service_id(s.id): s.price for s in config.services if name in config.sellers(s)}
             wanted = sold if config.settlement.prices else {}
@@ -104,7 +117,19 @@ class Settling:
             address = bytes.fromhex(row["operator"][2:])
             raw = await self._market.reader.rpc.ask("eth_getBalance", row["operator"], "latest")
             row |= {"name": self._names[address], "gas_wei": int(raw, 16)}
-        return {**facts, "gas_wei": min(row["gas_wei"] for row in facts["operators"]), "settles": self.leading}
+        audits = facts_of([row for book in self._books.values() for row in book.auditing.known])
+        gas_wei = min(row["gas_wei"] for row in facts["operators"])
+        return {**facts, **audits, "gas_wei": gas_wei, "settles": self.leading}
+
+    def gauges(self) -> Iterable[Gauge]:
+        """Return the numbers that a scrape shows."""
+        for stage in (stage for stage in AuditStage if stage is not AuditStage.WAITING):
+            ended = sum(book.auditing.ended[stage] for book in self._books.values())
+            yield Gauge("audits_total", "statements recomputed, by what came of it", ended, (("result", str(stage)),))
+
+    def hearing(self, accounts: Callable[[], Iterable[GatewayAccount]]) -> Hearing:
+        """Return the job that writes down what sessions say that audits need."""
+        return Hearing(self._engine, lambda: map(_heard, accounts()))
 
     async def _wait_turn(self) -> None:
         waits = False
@@ -135,11 +160,24 @@ class Settling:
         market, settings, pots = self._market, config.settlement, self.pots[key.address]
         receipts, journal = ReceiptStore(self._engine), Journal(self._engine, key.address)
         chain_id = market.deployment.chain_id
-        sender = Sender(market.reader.rpc, market.heads, key, journal, chain_id, low_wei=settings.least_gas_wei)
+        sender = Sender(
+            market.reader.rpc,
+            market.heads,
+            key,
+            journal,
+            chain_id,
+            self._confirmations,
+            low_wei=settings.least_gas_wei,
+        )
         pricing = Pricing(market, sender, wanted)
         shared = market, self._follower, sender, key.address, receipts, pots
-        policy = WithdrawPolicy(settings.least_withdrawal, settings.withdraw_age_blocks)
-        pruning = Pruning(market, key.address, pots, EventStore(self._engine), journal, receipts)
+        policy = WithdrawPolicy(
+            settings.least_withdrawal, settings.withdraw_age_blocks, settings.withdraw_base_fee_wei or None
+        )
+        audits = AuditStore(self._engine, key.address)
+        source = HttpRecords(int(settings.audit_mib * 1024 * 1024))
+        auditing = Auditing(market, self._follower, key.address, receipts, audits, source, self._slos.__getitem__)
+        pruning = Pruning(market, key.address, pots, EventStore(self._engine), journal, receipts, audits=audits)
         jobs: dict[str, Job] = {"sender": sender.run, "pruning": pruning.run}
         if settings.prices:
             jobs["prices"] = pricing.run
@@ -147,4 +185,13 @@ class Settling:
             jobs["claims"] = Claiming(*shared, settings.least_claim).run
         if settings.withdraw:
             jobs["withdrawals"] = Withdrawing(*shared, policy).run
-        return KeyBook(sender, pricing, jobs)
+        if settings.audit:
+            jobs["audits"] = auditing.run
+        return KeyBook(sender, pricing, auditing, jobs)
+
+
+def _heard(account: GatewayAccount) -> tuple[bytes, AuditRow]:
+    """Return what an account knows of its session's records; served is what this process knows of since its start."""
+    session, gateway = account.pot.session, account.pot.gateway
+    place = pot_id(session.id, gateway), session.application, session.service, session.number, gateway
+    return account.pot.us.operator, AuditRow(*place, account.records, account.acknowledged + account.unacknowledged)

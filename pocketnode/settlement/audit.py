@@ -55,7 +55,8 @@ class Own:
     Parameters
     ----------
     acknowledged : units that its receipts prove to be accepted.
-    served : units that it answered for. Where no answer was judged to be bad, all but `tolerance` of them are recorded.
+    served : units that it answered for. Records with units for all but `tolerance` of them, and records that say why
+        they were not paid for the rest, are honest.
     tolerance : what can be in flight when a session ends.
     answers : digests of own Responses by their receipts' digests, as far as they are kept.
     """
@@ -92,7 +93,8 @@ class _Reading:
     def __init__(self, index: int, answers: Mapping[bytes, bytes]) -> None:
         self.tree = merkle.Frontier()
         self.other_answers = 0
-        self.judged = 0  # answers of ours that were verified and not paid
+        self.unpaid = 0  # attempts with us that were given no units
+        self.largest = 0  # units of the dearest attempt with us
         self._index, self._answers = index, answers
 
     def records(self, raw: Iterable[bytes]) -> Iterator[RelayRecord]:
@@ -111,7 +113,8 @@ class _Reading:
             if record.index == self._index:
                 own = self._answers.get(record.receipt)
                 self.other_answers += own is not None and record.response not in (ZERO32, own)
-                self.judged += record.response != ZERO32 and not record.units
+                self.unpaid += not record.units
+                self.largest = max(self.largest, record.units)
             yield record
 
 
@@ -140,7 +143,7 @@ def _findings(
     recorded = lines.get(index, Line()).units
     if own.acknowledged > recorded:
         yield Finding(Difference.HIDDEN, f"receipts acknowledge {own.acknowledged} units, recorded are {recorded}")
-    elif not reading.judged and own.served > recorded + own.tolerance:
+    elif own.served > recorded + own.tolerance + reading.unpaid * reading.largest:
         yield Finding(Difference.HIDDEN, f"{own.served} units were answered for, recorded are {recorded}")
     if reading.other_answers:
         yield Finding(Difference.ANSWER, f"{reading.other_answers} records name answers that we did not sign")

@@ -73,16 +73,11 @@ class Auditing:
     ) -> None:
         self._market, self._follower, self._operator = market, follower, operator
         self._receipts, self._audits, self._source, self._slo_of = receipts, audits, source, slo_of
-        self._heard: list[Callable[[], Iterable[AuditRow]]] = []
-        self._noted: dict[bytes, AuditRow] = {}
         self._busy: set[bytes] = set()
         self._patience: dict[bytes, _Patience] = {}
         self._known: Sequence[AuditRow] = ()
+        self.ended: Counter[AuditStage] = Counter()  # since the start
         self._slots = asyncio.Semaphore(AT_ONCE)
-
-    def listen_to(self, heard: Callable[[], Iterable[AuditRow]]) -> None:
-        """Have `heard` asked for the sessions that run: their gateways' addresses, and what was served."""
-        self._heard.append(heard)
 
     async def run(self) -> None:
         """Audit what is due whenever the chain has moved, until cancelled."""
@@ -91,21 +86,15 @@ class Auditing:
             while True:
                 head = await self._market.heads.changed(head)
                 try:
-                    await self.note()
+                    await self.refresh()
                     for row, stated in await self._due_at(head.number):
                         self._busy.add(row.pot)
                         group.create_task(self._try(row, stated))
                 except Unavailable as error:
                     log.warning("audits_wait", error=str(error))
 
-    async def note(self) -> None:
-        """Write down what was heard since the last time."""
-        for row in [row for heard in self._heard for row in heard()]:
-            if self._noted.get(row.pot) != row:
-                await asyncio.to_thread(self._audits.note, row)
-                self._noted[row.pot] = row
-        oldest = self._market.number_now() - 2
-        self._noted = {pot: row for pot, row in self._noted.items() if row.number >= oldest}
+    async def refresh(self) -> None:
+        """Read what is known of all audits."""
         self._known = await asyncio.to_thread(self._audits.all)
 
     async def audit(self, row: AuditRow, stated: Stated) -> AuditStage:
@@ -212,20 +201,24 @@ class Auditing:
     async def _finish(self, row: AuditRow, stage: AuditStage, **values: Any) -> AuditStage:
         await asyncio.to_thread(lambda: self._audits.finish(row.pot, stage, **values))
         self._patience.pop(row.pot, None)
-        self._known = await asyncio.to_thread(self._audits.all)
+        self.ended[stage] += 1
+        await self.refresh()
         return stage
 
     # ---- what it tells
 
-    def counts(self) -> dict[str, int]:
-        """Return how many audits, of the sessions that are kept, are in each stage."""
-        found = Counter(str(row.stage) for row in self._known)
-        return {str(stage): found[str(stage)] for stage in AuditStage}
+    @property
+    def known(self) -> Sequence[AuditRow]:
+        """The audits of the sessions that are kept, the oldest first."""
+        return self._known
 
-    def facts(self) -> dict[str, Any]:
-        """Return counts, and the newest statements that differ, as JSON values."""
-        differing = [row for row in self._known if row.stage is AuditStage.DIFFERS]
-        return {"audits": self.counts(), "disagreements": [shown(row) for row in differing[: -SHOWN_MOST - 1 : -1]]}
+
+def facts_of(audits: Sequence[AuditRow]) -> dict[str, Any]:
+    """Return how many audits are in each stage, and the newest statements that differ, as JSON values."""
+    found = Counter(row.stage for row in audits)
+    differing = sorted((row for row in audits if row.stage is AuditStage.DIFFERS), key=lambda row: -row.number)
+    counts = {str(stage): found[stage] for stage in AuditStage}
+    return {"audits": counts, "disagreements": [shown(row) for row in differing[:SHOWN_MOST]]}
 
 
 def shown(row: AuditRow) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import structlog
 from pocketnode.chain.heads import Block
 from pocketnode.chain.market import Market
 from pocketnode.errors import Unavailable
+from pocketnode.store.audits import AuditStore
 from pocketnode.store.events import EventStore
 from pocketnode.store.journal import Journal
 from pocketnode.store.pots import FINISHED, PotStage, PotStore
@@ -37,7 +38,7 @@ class Pruning:
 
     Parameters
     ----------
-    receipts, records : a supplier has the first, a gateway the second.
+    receipts, records, audits : a supplier has the first and the last, a gateway the second.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class Pruning:
         receipts: ReceiptStore | None = None,
         records: RecordLog | None = None,
         keep: Keep | None = None,
+        audits: AuditStore | None = None,
     ) -> None:
         self._market, self._party, self._pots, self._events, self._journal = market, party, pots, events, journal
-        self._receipts, self._records = receipts, records
+        self._receipts, self._records, self._audits = receipts, records, audits
         self._sessions = max((keep or Keep()).sessions, market.deployment.unsettled + 1)
 
     async def run(self) -> None:
@@ -85,6 +87,8 @@ class Pruning:
             if self._receipts is not None:
                 key = PotKey(pot.application, pot.service, pot.number, pot.session, pot.gateway, self._party)
                 self._receipts.drop(key)
+        if self._audits is not None:
+            self._audits.prune(before)
         kept = self._pots.oldest()
         oldest = before if kept is None else min(before, kept)
         windows = self._market.deployment.windows

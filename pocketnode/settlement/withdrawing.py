@@ -38,11 +38,29 @@ class WithdrawPolicy:
     Parameters
     ----------
     least : base units that a batch must be worth, as far as known.
-    age_blocks : blocks after which a pot is withdrawn whatever it is worth.
+    age_blocks : blocks after which a pot is withdrawn whatever it is worth, and at whatever fee.
+    most_fee_wei : the chain's base fee above which to wait; None for any.
     """
 
     least: int = 0
     age_blocks: int = 43_200
+    most_fee_wei: int | None = None
+
+    def allows(self, worth: int, age_blocks: int, base_fee_wei: int, full: bool = False) -> bool:
+        """Return whether a batch is to be sent now.
+
+        Parameters
+        ----------
+        full : no more pots fit into it, so that waiting makes it worth no more.
+
+        >>> policy = WithdrawPolicy(least=100, age_blocks=50, most_fee_wei=7)
+        >>> policy.allows(100, 1, 7), policy.allows(99, 1, 7), policy.allows(100, 1, 8), policy.allows(1, 50, 8)
+        (True, False, False, True)
+        """
+        if age_blocks >= self.age_blocks:
+            return True
+        cheap = self.most_fee_wei is None or base_fee_wei <= self.most_fee_wei
+        return cheap and (full or worth >= self.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +147,8 @@ class Withdrawing:
         oldest = min(ready.pot.number for ready in batch)
         age = self._market.head - (windows.anchor + (oldest + 1) * windows.length)
         worth = sum(ready.worth for ready in batch)
-        return len(batch) == POTS_MOST or worth >= self._policy.least or age >= self._policy.age_blocks
+        newest = self._market.heads.newest
+        return self._policy.allows(worth, age, newest.base_fee_wei if newest else 0, len(batch) == POTS_MOST)
 
     async def _send(self, registration: int, batch: Sequence[_Ready]) -> int:
         data = contract("Settlement").call_data("withdraw", registration, [ready.reference for ready in batch])

@@ -85,12 +85,21 @@ class AuditStore:
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     def note(self, row: AuditRow) -> None:
-        """Note a pot, or what changed of its gateway's address and of the units served; what was found stays."""
+        """Note a pot, or the newer address of its gateway and more units served; what was found stays."""
         values = {name: getattr(row, name) for name in AuditRow.__slots__}
-        heard = {"url": row.url, "served": row.served}
-        query = self._insert(audits).values(party=self._party, **values)
+        query = self._insert(audits).values(party=self._party, **values).on_conflict_do_nothing()
+        mine = audits.c.party == self._party, audits.c.pot == row.pot
         with transaction(self._engine) as tx:
-            tx.execute(query.on_conflict_do_update(index_elements=["party", "pot"], set_=heard))
+            tx.execute(query)
+            if row.url:
+                tx.execute(update(audits).where(*mine).values(url=row.url))
+            tx.execute(update(audits).where(*mine, audits.c.served < row.served).values(served=row.served))
+
+    def get(self, pot: bytes) -> AuditRow | None:
+        """Return the audit of a pot, or None."""
+        with transaction(self._engine) as tx:
+            found = tx.execute(select(audits).where(audits.c.party == self._party, audits.c.pot == pot)).one_or_none()
+        return None if found is None else _row(found)
 
     def finish(self, pot: bytes, stage: AuditStage, **values: Any) -> None:
         """Note what was found."""
