@@ -39,6 +39,15 @@ def blame(error: BaseException, waited_s: float, timeout_s: float) -> Verdict:
     return Verdict.NOBODY
 
 
+def class_of(error: BaseException) -> str:
+    """Return what kind of error ended an attempt: a fault's class as the supplier signed it, or how we met it."""
+    if isinstance(error, RelayFailed):
+        return str(error.fault.kind)
+    if isinstance(error, RemoteError):
+        return "does not verify"
+    return "timeout" if isinstance(error, TimeoutError) else "connection lost"
+
+
 class Attempt:
     """One supplier, asked once. `settle` is called exactly once, however it ends.
 
@@ -118,8 +127,13 @@ class Attempt:
         """Seconds since the supplier was asked."""
         return time.perf_counter() - self._started_s
 
-    def settle(self, verdict: Verdict) -> None:
-        """Write the record; pay for the answer if it is worth it."""
+    def settle(self, verdict: Verdict, error: str = "") -> None:
+        """Write the record; pay for the answer if it is worth it.
+
+        Parameters
+        ----------
+        error : class of what went wrong, for the charts; the verdict's name if it says enough.
+        """
         done_s = time.perf_counter() - self._started_s
         ended = self.ended = self.reply.ended if self.reply is not None else None
         active, paid = self.active, ended is not None and verdict in _PAID
@@ -128,8 +142,10 @@ class Attempt:
         active.purse.settle(self._reserved, self.units * self.seat.supplier.price)
         first_s = self.first_s or done_s
         self._metrics.attempted(active.service.name, verdict, first_s, done_s)
-        worth = self.units * self.seat.supplier.price
-        self._metrics.charted(active.service.name, self.seat.supplier_hex, verdict, first_s, self.units, worth)
+        where = (active.service.name, self.seat.supplier_hex)
+        self._metrics.charted(*where, verdict, error or verdict.name.lower(), first_s, done_s)
+        if self.units:
+            self._metrics.spent(*where, self.units, self.units * self.seat.supplier.price)
         active.score(self.seat, self._kind, verdict, first_s * 1000, time.time())
         if active.closing:
             return  # the session is stated: the supplier claims this answer with its own Response
@@ -148,7 +164,7 @@ class Attempt:
     def failed(self, error: BaseException) -> Verdict:
         """Settle an attempt that ended in `error`, and let the supplier rest where that helps."""
         verdict = blame(error, self.waited_s, self.active.service.spec.timeout_s)
-        self.settle(verdict)
+        self.settle(verdict, class_of(error))
         rest_s = REST_AFTER_FAULT_S if verdict is Verdict.FAULT else 0.0
         if isinstance(error, RelayFailed) and error.fault.kind is not FaultClass.BACKEND:
             rest_s = error.fault.retry_after_ms / 1000

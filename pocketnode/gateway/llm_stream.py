@@ -59,6 +59,7 @@ class Streaming:
         self._agrees = agrees
         self._delivered = Delivered()
         self._continuation: Continuation | None = None
+        self.whole = False  # whether the user got the answer to its end
         self.meter = self._new_meter()
 
     async def run(self, stream: Stream, request: web.Request, response: web.StreamResponse) -> Stream:
@@ -86,6 +87,7 @@ class Streaming:
                 stream.attempt.failed(error)
                 self._relaying.leave(stream.attempt, error)
             else:
+                self.whole = True
                 await end(response, self.meter.done + self._proof(stream))
                 return stream
             again = await self._again() if left else None

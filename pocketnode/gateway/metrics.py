@@ -12,6 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from pocketnode.gateway.active import ActiveSession
+from pocketnode.gateway.refusal import Refused
+from pocketnode.gateway.watching import Watched, turn_away
 from pocketnode.protocol.quality import Verdict, quality
 from pocketnode.web.meter import Meter
 
@@ -74,19 +76,28 @@ class Metrics:
             self.durations[service].observe(done_s)
             self.first_bytes[service].observe(first_byte_s)
 
-    def charted(
-        self, service: str, supplier: str, verdict: Verdict, first_byte_s: float, units: int, worth: int
-    ) -> None:
+    def charted(self, service: str, supplier: str, verdict: Verdict, error: str, first_s: float, done_s: float) -> None:
         """Count one attempt for the charts; what is nobody's fault says nothing of the supplier."""
-        good = verdict in (Verdict.GOOD, Verdict.CUT)
-        if verdict is not Verdict.NOBODY:
-            self.meter.attempt(service, supplier, good, first_byte_s * 1000, units, worth)
-        if good:
-            self.meter.request(service, True, first_byte_s * 1000, units, worth)
+        sums = self.meter.of(service, supplier)
+        if verdict in (Verdict.GOOD, Verdict.CUT):
+            sums.succeed(first_s * 1000, done_s * 1000)
+        elif verdict is Verdict.NOBODY:
+            sums.refuse(error)
+        else:
+            sums.fail(error)
 
-    def refused(self, service: str) -> None:
-        """Count a request that no supplier answered, for the charts."""
-        self.meter.request(service, False, 0.0)
+    def spent(self, service: str, supplier: str, units: int, worth: int) -> None:
+        """Count what an attempt costs."""
+        self.meter.of(service, supplier).spend(units, worth)
+        self.meter.of(service).spend(units, worth)
+
+    def watch(self, service: str) -> Watched:
+        """Return what counts one request of a user, for the charts."""
+        return Watched(self.meter.of(service))
+
+    def turned_away(self, service: str, refused: Refused) -> None:
+        """Count a request that was refused before anything was done for it."""
+        turn_away(self.meter.of(service), refused)
 
     def exposition(self, sessions: Callable[[], Iterable[ActiveSession]]) -> bytes:
         """Return the text that Prometheus scrapes."""

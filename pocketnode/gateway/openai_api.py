@@ -20,11 +20,13 @@ from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.llm_codec import Asked, counts, holds, judge_whole, read_request, with_model
 from pocketnode.gateway.llm_stream import Agrees, Streaming
+from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.orders import Answer, Order, Stream
 from pocketnode.gateway.recount import Recount, Told, texts_of
 from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, Refused, openai_error
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.sessions import Sessions
+from pocketnode.gateway.watching import UNROUTED, Watched
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.protocol.quality import Verdict
 from pocketnode.services.spec import Tokens
@@ -52,7 +54,14 @@ class OpenAiApi:
     """Answers what OpenAI's clients ask."""
 
     def __init__(
-        self, gate: Gate, catalog: Catalog, sessions: Sessions, relaying: Relaying, ledger: Ledger, recount: Recount
+        self,
+        gate: Gate,
+        catalog: Catalog,
+        sessions: Sessions,
+        relaying: Relaying,
+        ledger: Ledger,
+        recount: Recount,
+        metrics: Metrics,
     ) -> None:
         self._gate = gate
         self._catalog = catalog
@@ -60,6 +69,7 @@ class OpenAiApi:
         self._relaying = relaying
         self._ledger = ledger
         self._recount = recount
+        self._metrics = metrics
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Answer a chat, a completion or embeddings, whole or streamed."""
@@ -67,10 +77,12 @@ class OpenAiApi:
         try:
             self._gate.enter()
         except Refused as refused:
+            self._metrics.turned_away(UNROUTED, refused)
             return refusal(refused, request_id)
         try:
             call = await self._read(request, request_id)
-            return await self._answer(request, call)
+            with self._metrics.watch(call.service.name) as watched:
+                return await self._answer(request, call, watched)
         except Refused as refused:
             return refusal(refused, request_id)
         finally:
@@ -103,6 +115,13 @@ class OpenAiApi:
     # ---- reading
 
     async def _read(self, request: web.Request, request_id: str) -> Call:
+        try:
+            return await self._read_checked(request, request_id)
+        except Refused as refused:
+            self._metrics.turned_away(UNROUTED, refused)
+            raise
+
+    async def _read_checked(self, request: web.Request, request_id: str) -> Call:
         holder = await self._gate.holder(request)
         body = await self._gate.body(request)
         path = request.path
@@ -128,7 +147,7 @@ class OpenAiApi:
             raise Refused(NO_MODEL, f"the model {name[:128]!r} does not exist", param="model")
         return next(((s, m) for s, m in known if self._sessions.served(s)), known[0])
 
-    async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, call: Call, watched: Watched) -> web.StreamResponse:
         hold, most = holds(call.asked, call.tokens)
         reservation = call.holder.reserve(time.time(), most, _tokens_most(call.asked))
         head = encode_request(RequestHead("POST", call.path, {"content-type": JSON}))
@@ -146,7 +165,7 @@ class OpenAiApi:
             order.recount = partial(_agrees_whole, agrees)
         try:
             if call.asked.stream:
-                return await self._stream(request, call, order, used, agrees)
+                return await self._stream(request, call, order, used, agrees, watched)
             return self._whole(call, await self._relaying.whole(order), used)
         finally:
             self._settle(call, reservation, used)
@@ -170,9 +189,10 @@ class OpenAiApi:
         return web.Response(body=body, status=status, headers=headers)
 
     async def _stream(
-        self, request: web.Request, call: Call, order: Order, used: _Used, agrees: Agrees | None
+        self, request: web.Request, call: Call, order: Order, used: _Used, agrees: Agrees | None, watched: Watched
     ) -> web.StreamResponse:
         stream = await self._relaying.stream(order)
+        watched.begun()
         if stream.head.status >= 400:
             return self._whole(call, await _drained(stream), used)
         attempt = stream.attempt
@@ -183,6 +203,7 @@ class OpenAiApi:
         streaming = Streaming(self._relaying, order, call.asked, call.tokens, timeout_s, call.whole_proof, agrees)
         try:
             attempt = (await streaming.run(stream, request, response)).attempt
+            watched.broken = not streaming.whole
         finally:
             used.prompt, used.output = counts(streaming.meter.usage or {})
             used.book(attempt.units, attempt.seat.supplier.price)

@@ -10,20 +10,24 @@ from aiohttp import web
 from pocketnode.gateway.access import Holder
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
+from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.refusal import NO_SERVICE, Refused, rpc_error
 from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, parse
-from pocketnode.gateway.rpc_items import Replied, RpcItems
+from pocketnode.gateway.rpc_items import CACHE, Replied, RpcItems
+from pocketnode.gateway.watching import UNROUTED
 
 TARGET: Final = "Target-Service-Id"
+KEPT: Final = ("hit", "shared")  # how the cache's header begins where no supplier was asked
 
 
 class RpcApi:
     """Answers JSON-RPC."""
 
-    def __init__(self, gate: Gate, catalog: Catalog, items: RpcItems) -> None:
+    def __init__(self, gate: Gate, catalog: Catalog, items: RpcItems, metrics: Metrics) -> None:
         self._gate = gate
         self._catalog = catalog
         self._items = items
+        self._metrics = metrics
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Answer a single request or a batch."""
@@ -31,6 +35,7 @@ class RpcApi:
         try:
             self._gate.enter()
         except Refused as refused:
+            self._metrics.turned_away(UNROUTED, refused)
             return _refusal(refused, request_id)
         try:
             return await self._answer(request, request_id)
@@ -40,9 +45,7 @@ class RpcApi:
             self._gate.leave()
 
     async def _answer(self, request: web.Request, request_id: str) -> web.Response:
-        service = self.service(request)
-        holder = await self._gate.holder(request, service.name)
-        parsed = parse(await self._gate.body(request), self._gate.limits.batch_items)
+        holder, service, parsed = await self._read(request)
         if isinstance(parsed, Item):
             replied = await self.single(service, holder, parsed)
             headers = {REQUEST_ID: request_id, **replied.headers, **limit_headers(holder)}
@@ -50,6 +53,18 @@ class RpcApi:
         body = await self.batch(service, holder, parsed)
         headers = {REQUEST_ID: request_id, **limit_headers(holder)}
         return web.Response(body=body, status=200 if body else 204, headers=headers, content_type=JSON)
+
+    async def _read(self, request: web.Request) -> tuple[Holder, Service, Item | list[Item | Refused]]:
+        """Return who asks whom for what."""
+        name = UNROUTED
+        try:
+            service = self.service(request)
+            name = service.name
+            holder = await self._gate.holder(request, name)
+            return holder, service, parse(await self._gate.body(request), self._gate.limits.batch_items)
+        except Refused as refused:
+            self._metrics.turned_away(name, refused)
+            raise
 
     def service(self, request: web.Request) -> Service:
         """Return the service that the path or header names."""
@@ -62,10 +77,16 @@ class RpcApi:
     async def single(self, service: Service, holder: Holder, item: Item) -> Replied:
         """Answer one request; a refusal carries its id."""
         try:
-            return await self._items.answer(service, holder, item)
+            return await self._watched(service, holder, item)
         except Refused as refused:
             refused.raw_id = item.raw_id or b"null"
             raise
+
+    async def _watched(self, service: Service, holder: Holder, item: Item) -> Replied:
+        with self._metrics.watch(service.name) as watched:
+            replied = await self._items.answer(service, holder, item)
+            watched.kept = replied.headers.get(CACHE, "").startswith(KEPT)
+            return replied
 
     async def batch(self, service: Service, holder: Holder, items: list[Item | Refused]) -> bytes:
         """Return the answers in the order of their requests."""
@@ -81,7 +102,7 @@ class RpcApi:
             return rpc_error(item, item.raw_id)
         async with at_once:
             try:
-                return (await self._items.answer(service, holder, item)).body
+                return (await self._watched(service, holder, item)).body
             except Refused as refused:
                 return b"" if item.raw_id == NOTIFICATION else rpc_error(refused, item.raw_id)
 

@@ -139,8 +139,6 @@ class Trial:
 
     def refusal(self) -> Refused:
         """Return why there is no answer."""
-        if self._last is None or self._last.reason is not INVALID:
-            self._means.metrics.refused(self.active.service.name)
         return self._last or Refused(NO_SUPPLIER, "no supplier can be reached now", retry_after_s=1)
 
     def _turn_to(self, active: ActiveSession) -> None:

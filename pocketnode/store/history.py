@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     Connection,
@@ -31,11 +34,16 @@ history = Table(
     Column("peer", String(64), primary_key=True),
     Column("relays", BigInteger, nullable=False),
     Column("good", BigInteger, nullable=False),
+    Column("kept", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
     Column("units", BigInteger, nullable=False),
     Column("amount", Float, nullable=False),
     Column("p50_ms", Float),
     Column("p95_ms", Float),
     Column("p99_ms", Float),
+    Column("first_p50_ms", Float),
+    Column("first_p95_ms", Float),
+    Column("errors", JSON, nullable=False),
 )
 
 
@@ -43,7 +51,9 @@ history = Table(
 class Span:
     """One service and peer in one span; `start_s` in Unix seconds, `amount` in base units of the token.
 
-    The peer is empty for the service as a whole. Latencies are None where nothing was answered well.
+    The peer is empty for the service as a whole. Latencies are None where nothing was answered well: `p..` of whole
+    answers, `first_p..` of their first bytes. `kept` of the good were answered without a supplier, `refused` were
+    turned away besides the relays; `errors` counts both kinds of failure by class.
     """
 
     start_s: int
@@ -51,11 +61,20 @@ class Span:
     peer: str
     relays: int
     good: int
+    kept: int
+    refused: int
     units: int
     amount: float
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+    first_p50_ms: float | None
+    first_p95_ms: float | None
+    errors: Mapping[str, int]
+
+
+_COUNTS: Final = ("relays", "kept", "refused", "units", "amount")
+_LATENCIES: Final = tuple(name for name in Span.__slots__ if name.endswith("_ms"))
 
 
 class HistoryStore:
@@ -103,15 +122,8 @@ def merged(one: Span, other: Span) -> Span:
             return b if a is None else a
         return (a * one.good + b * other.good) / good
 
-    return Span(
-        one.start_s,
-        one.service,
-        one.peer,
-        one.relays + other.relays,
-        good,
-        one.units + other.units,
-        one.amount + other.amount,
-        mean(one.p50_ms, other.p50_ms),
-        mean(one.p95_ms, other.p95_ms),
-        mean(one.p99_ms, other.p99_ms),
-    )
+    counts: dict[str, Any] = {name: getattr(one, name) + getattr(other, name) for name in _COUNTS}
+    counts["good"] = good
+    latencies: dict[str, Any] = {name: mean(getattr(one, name), getattr(other, name)) for name in _LATENCIES}
+    errors = dict(Counter(one.errors) + Counter(other.errors))
+    return replace(one, **counts, **latencies, errors=errors)

@@ -120,7 +120,7 @@ class SupplierAnswerer:
         offer = self.offers.get(relay.opening.service)
         if offer is None:
             raise RelayFailed(FaultClass.NOT_IN_SESSION, "this service is no longer served here")
-        with self._metrics.relay(offer.spec.id) as watch:
+        with self._metrics.relay(offer.spec.id, "0x" + relay.opening.gateway.hex()) as watch:
             answered = await self._ask(offer, relay)
             watch.units, watch.price = answered.units, self._price_of(relay.opening)
         return Served(answered.units, answered.backend)

@@ -77,8 +77,9 @@ class Metrics:
         self.meter = Meter()  # what the dashboard's charts are drawn from
 
     @contextmanager
-    def relay(self, service: str) -> Iterator[Watch]:
+    def relay(self, service: str, gateway: str) -> Iterator[Watch]:
         """Count one relay and how it ended."""
+        counted = (self.meter.of(service), self.meter.of(service, gateway))
         known = self._services.get(service)
         if known is None:
             known = self._services[service] = _ServiceMetrics(service, self._relays, self._units, self._seconds)
@@ -88,8 +89,8 @@ class Metrics:
             yield watch
         except RelayFailed as failure:
             self._relays.labels(service, failure.fault.kind.value).inc()
-            if failure.fault.kind in _OURS:
-                self.meter.request(service, False, 0.0)
+            for sums in counted:
+                (sums.fail if failure.fault.kind in _OURS else sums.refuse)(failure.fault.kind.value)
             raise
         except BaseException:
             self._relays.labels(service, "cancelled").inc()
@@ -98,7 +99,9 @@ class Metrics:
         known.units.inc(watch.units)
         spent_s = time.monotonic() - begun_s
         known.seconds.observe(spent_s)
-        self.meter.request(service, True, spent_s * 1000, watch.units, watch.units * watch.price)
+        for sums in counted:
+            sums.succeed(spent_s * 1000, spent_s * 1000)
+            sums.spend(watch.units, watch.units * watch.price)
 
     def watch(self, snapshot: Callable[[], Iterable[Gauge]]) -> None:
         """Have `snapshot` asked at each scrape."""

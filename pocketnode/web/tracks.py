@@ -7,22 +7,30 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pocketnode.web.meter import Key, Sums
+from pocketnode.web.meter import Key, Sums, quantile_ms
 
 WORTH_PER_AMOUNT: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One key in one span: counts, spend in base units, and latencies in milliseconds (None where nothing was good)."""
+    """One key in one span: counts, spend in base units, latencies in milliseconds (None where nothing was good).
+
+    `p..` are of the whole answer, `first_p..` of its first byte; `errors` counts failures and refusals by class.
+    """
 
     relays: int
     good: int
+    kept: int
+    refused: int
     units: int
     amount: float
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+    first_p50_ms: float | None
+    first_p95_ms: float | None
+    errors: Mapping[str, int]
 
 
 COLUMNS: Final = tuple(Row.__slots__)
@@ -34,11 +42,16 @@ def row_of(sums: Sums) -> Row:
     return Row(
         sums.relays,
         sums.good,
+        sums.kept,
+        sums.refused,
         sums.units,
         sums.worth / WORTH_PER_AMOUNT,
-        sums.quantile_ms(0.5),
-        sums.quantile_ms(0.95),
-        sums.quantile_ms(0.99),
+        quantile_ms(sums.whole, 0.5),
+        quantile_ms(sums.whole, 0.95),
+        quantile_ms(sums.whole, 0.99),
+        quantile_ms(sums.first, 0.5),
+        quantile_ms(sums.first, 0.95),
+        dict(sums.errors),
     )
 
 
@@ -118,4 +131,5 @@ def series(spans: Spans, step_s: int, wanted: Callable[[Key], str | None]) -> di
 
 
 def _empty(column: str, size: int) -> list[Any]:
-    return [None if column.endswith("_ms") else 0] * size
+    nothing: Any = None if column.endswith("_ms") else {} if column == "errors" else 0
+    return [nothing] * size

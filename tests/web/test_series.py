@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketnode.store.engine import open_store
 from pocketnode.store.history import HistoryStore, Span, merged
 from pocketnode.web.feed import KEPT_STEP_S, TICK_S, Feed
-from pocketnode.web.meter import Meter, Sums
+from pocketnode.web.meter import ERRORS_MOST, Meter, Sums, from_rows, quantile_ms, rows_of
 from pocketnode.web.tracks import Track, series
 from tests.web.fakes import FakeClock, FakeSource
 
@@ -18,13 +20,13 @@ latencies = st.lists(st.floats(min_value=0.3, max_value=60_000), min_size=1, max
 def sums_of(values: list[float]) -> Sums:
     sums = Sums()
     for ms in values:
-        sums.add(True, ms, 1, 1)
+        sums.succeed(ms, 2 * ms)
     return sums
 
 
 @given(latencies, st.sampled_from([0.5, 0.95, 0.99]))
 def test_a_quantile_is_right_to_a_bucket(values: list[float], share: float) -> None:
-    found = sums_of(values).quantile_ms(share)
+    found = quantile_ms(sums_of(values).first, share)
     exact = sorted(values)[max(0, -(-int(share * 1000) * len(values) // 1000) - 1)]
     assert found is not None
     assert exact / 1.25 <= found <= exact * 1.25
@@ -39,14 +41,38 @@ def test_merging_is_the_same_as_counting_together(one: list[float], other: list[
 
 def test_failures_have_no_latency() -> None:
     sums = Sums()
-    sums.add(False, 9999.0, 0, 0)
-    assert (sums.relays, sums.good, sums.quantile_ms(0.5)) == (1, 0, None)
+    sums.fail("timeout")
+    assert (sums.relays, sums.good, quantile_ms(sums.first, 0.5)) == (1, 0, None)
+
+
+def test_who_is_turned_away_does_not_count_against_success() -> None:
+    sums = Sums()
+    sums.succeed(1.0, 2.0, kept=True)
+    sums.refuse("rate_limit_exceeded")
+    assert (sums.relays, sums.good, sums.kept, sums.refused) == (1, 1, 1, 1)
+    assert sums.errors == {"rate_limit_exceeded": 1}
+
+
+def test_classes_of_errors_are_bounded() -> None:
+    sums = Sums()
+    for number in range(3 * ERRORS_MOST):
+        sums.fail(f"error {number}")
+    assert len(sums.errors) <= ERRORS_MOST + 1
+    assert sum(sums.errors.values()) == 3 * ERRORS_MOST
+
+
+def test_what_a_worker_counted_reaches_another_process_whole() -> None:
+    meter = Meter()
+    meter.of("eth").succeed(3.0, 4.0, kept=True)
+    meter.of("eth", "0xaa").fail("timeout")
+    counted = meter.turn()
+    assert dict(from_rows(json.loads(json.dumps(rows_of(counted))))) == counted
 
 
 def test_a_turn_begins_anew() -> None:
     meter = Meter()
-    meter.request("eth", True, 3.0, 10, 50)
-    meter.attempt("eth", "0xaa", True, 3.0, 10, 50)
+    meter.of("eth").succeed(3.0, 4.0)
+    meter.of("eth", "0xaa").succeed(3.0, 4.0)
     assert set(meter.turn()) == {("eth", ""), ("eth", "0xaa")}
     assert meter.turn() == {}
 
@@ -79,7 +105,9 @@ async def test_weeks_are_kept_over_a_restart() -> None:
         meter = Meter()
         feed = Feed(meter, FakeSource(), store, clock)
         for _ in range(3):
-            meter.request("eth", True, 4.0, 10, 50_000_000)
+            meter.of("eth").succeed(4.0, 5.0)
+            meter.of("eth").spend(10, 50_000_000)
+            meter.of("eth").refuse("invalid_api_key")
             clock.now_s += TICK_S
             await feed.turn()
         feed._kept.close()
@@ -88,15 +116,17 @@ async def test_weeks_are_kept_over_a_restart() -> None:
     assert data["step_s"] == KEPT_STEP_S
     assert sum(data["series"]["eth"]["relays"]) == 6
     assert sum(data["series"]["eth"]["amount"]) == 300.0
+    assert sum(data["series"]["eth"]["refused"]) == 6
+    assert sum(errors.get("invalid_api_key", 0) for errors in data["series"]["eth"]["errors"]) == 6
 
 
 async def test_charts_tell_peers_from_services() -> None:
     meter, clock = Meter(), FakeClock()
     feed = Feed(meter, FakeSource(), None, clock)
     for _ in range(12):
-        meter.request("eth", True, 4.0)
-        meter.attempt("eth", "0xaa", True, 4.0)
-        meter.attempt("llm", "0xaa", True, 400.0)
+        meter.of("eth").succeed(4.0, 4.0)
+        meter.of("eth", "0xaa").succeed(4.0, 4.0)
+        meter.of("llm", "0xaa").succeed(400.0, 400.0)
         clock.now_s += TICK_S
         await feed.turn()
     assert set((await feed.chart(3600))["series"]) == {"eth"}
@@ -106,14 +136,15 @@ async def test_charts_tell_peers_from_services() -> None:
 
 def test_old_spans_are_forgotten() -> None:
     store = HistoryStore(open_store("sqlite://"))
-    span = Span(1000, "eth", "", 1, 1, 1, 1.0, 5.0, 6.0, 7.0)
+    span = Span(1000, "eth", "", 1, 1, 0, 0, 1, 1.0, 5.0, 6.0, 7.0, 1.0, 2.0, {})
     store.add([span], oldest_s=0)
     store.add([], oldest_s=2000)
     assert store.since(0) == []
 
 
 def test_parts_of_a_span_are_weighed_by_what_they_saw() -> None:
-    one = Span(0, "eth", "", 10, 9, 90, 1.0, 10.0, 20.0, 30.0)
-    other = Span(0, "eth", "", 1, 1, 10, 1.0, 20.0, None, 40.0)
+    one = Span(0, "eth", "", 10, 9, 2, 1, 90, 1.0, 10.0, 20.0, 30.0, 1.0, 2.0, {"timeout": 1})
+    other = Span(0, "eth", "", 1, 1, 1, 0, 10, 1.0, 20.0, None, 40.0, 1.0, 2.0, {"timeout": 1, "busy": 1})
     whole = merged(one, other)
     assert (whole.relays, whole.good, whole.units, whole.p50_ms, whole.p95_ms) == (11, 10, 100, 11.0, 20.0)
+    assert (whole.kept, whole.refused, whole.errors) == (3, 1, {"timeout": 2, "busy": 1})

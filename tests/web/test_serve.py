@@ -125,7 +125,7 @@ async def test_events_come_and_end_with_the_listener(shown: Shown) -> None:
         stream = await client.get("/api/events", headers=BEARER)
         first = await stream.content.readuntil(b"\n\n")
         assert json.loads(first.removeprefix(b"data: "))["now"]["block"] == 7
-        shown.meter.request("eth", True, 2.0, 10, 10)
+        shown.meter.of("eth").succeed(2.0, 3.0)
         await shown.feed.turn()
         assert (await stream.content.readuntil(b"\n\n")).startswith(b"data: ")
         began_s = time.monotonic()
