@@ -4,64 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
+import structlog
 from sqlalchemy import Engine
 
-from pocketnode.chain import deployment as deployments
-from pocketnode.chain.client import Rpc
-from pocketnode.chain.follower import Follower
-from pocketnode.chain.heads import Heads
-from pocketnode.chain.market import Market
-from pocketnode.chain.reader import Reader
-from pocketnode.chain.sender import Sender
-from pocketnode.cli import gateway_bond
+from pocketnode.cli import gateway_bond, gateway_running
+from pocketnode.cli.gateway_parts import base
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
-from pocketnode.crypto import keystore
-from pocketnode.crypto.eip712 import Domain
-from pocketnode.crypto.keys import Key, checksum
-from pocketnode.daemon import Job, spare_collector, stop_on_signals
+from pocketnode.crypto.keys import checksum
 from pocketnode.errors import ConfigError, Unavailable
 from pocketnode.gateway import config as configs
 from pocketnode.gateway.access import rules_of
 from pocketnode.gateway.admin import key_facts, token_of
 from pocketnode.gateway.catalog import catalog_of
 from pocketnode.gateway.config import GatewayConfig
-from pocketnode.gateway.daemon import GatewayDaemon, Outside
-from pocketnode.protocol.quality import Slo
-from pocketnode.protocol.session import service_name
-from pocketnode.services.spec import builtin
-from pocketnode.settlement.files import RecordFiles
-from pocketnode.settlement.pruning import Pruning
-from pocketnode.settlement.records import SessionRecords
-from pocketnode.settlement.stating import Stating
 from pocketnode.store.engine import open_store
-from pocketnode.store.events import EventStore
-from pocketnode.store.journal import Journal
 from pocketnode.store.keys import ApiKey, KeyStore
-from pocketnode.store.pots import Pot, PotStage, PotStore
-from pocketnode.store.records import RecordLog
-from pocketnode.transport.client import open_lane
-from pocketnode.transport.ports import LaneClient, Opening
-from pocketnode.web.explorer import Explorer
-from pocketnode.web.relays import Relays
 
-config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("gateway.yaml"),
-    show_default=True,
-    help="The gateway's configuration file.",
-)
+config_option = config_options("gateway")
 
 
 @click.group()
@@ -81,7 +50,7 @@ for _command in gateway_bond.COMMANDS:
 @gateway.command()
 @config_option
 def start(path: Path) -> None:
-    """Answer requests until told to stop (SIGTERM: finish what runs).
+    """Answer requests until told to stop (SIGTERM: finish what runs; SIGHUP: read the file again).
 
     \b
     Example:
@@ -89,8 +58,18 @@ def start(path: Path) -> None:
     """
     config = configs.load(path)
     log_to_stderr(config.log.level, config.log.as_json)
-    with asyncio.Runner(loop_factory=_loop) as runner:
-        runner.run(_start(config))
+    gateway_running.run(path, config)
+
+
+@gateway.command(hidden=True)
+@click.option("--told", "path", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option("--number", type=click.IntRange(min=1), required=True)
+def worker(path: Path, number: int) -> None:
+    """Answer requests as one of several workers; started by `pocketnode gateway start`."""
+    config = configs.load_resolved(path)
+    log_to_stderr(config.log.level, config.log.as_json)
+    structlog.contextvars.bind_contextvars(worker=number)
+    gateway_running.run_worker(path, number)
 
 
 @gateway.command()
@@ -123,8 +102,10 @@ def status(path: Path, as_json: bool) -> None:
     if as_json:
         print_facts(facts, as_json=True)
         return
-    sessions = facts.pop("sessions")
+    sessions, workers = facts.pop("sessions"), facts.pop("workers", [])
     print_facts(facts, as_json=False)
+    if workers:
+        print_rows(workers, as_json=False, title="workers")
     for session in sessions:
         suppliers = session.pop("suppliers")
         print_facts(session, as_json=False)
@@ -223,98 +204,33 @@ def limit_key(path: Path, identity: str, rules: str, as_json: bool) -> None:
         print_facts(key_facts(store.keys.set_rules(identity, rules)), as_json)
 
 
-# ---- what the daemon stands on
-
-
-class Lanes:
-    """Opens lanes with the gateway's key, and says at `public_url` where its records are."""
-
-    def __init__(self, key: Key, domain: Domain, public_url: str = "") -> None:
-        self._key = key
-        self._domain = domain
-        self._public_url = public_url
-
-    async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> LaneClient:
-        told = replace(opening, records=self._public_url)
-        return await open_lane(told, endpoint, fingerprint, self._key, self._domain)
-
-
-class IdlePots(PotStore):
-    """A gateway's pots, without those of sessions in which answers may still come: they are stated later."""
-
-    def __init__(self, engine: Engine, gateway: bytes, serving: Collection[bytes]) -> None:
-        super().__init__(engine, gateway)
-        self._serving = serving
-
-    def all(self, stages: Collection[PotStage] | None = None) -> list[Pot]:
-        return [pot for pot in super().all(stages) if pot.session not in self._serving]
-
-
-async def _start(config: GatewayConfig) -> None:
-    stop = stop_on_signals()
-    async with _outside(config) as (outside, jobs), GatewayDaemon(config, outside, jobs) as daemon:
-        spare_collector()
-        await daemon.run(stop)
-
-
-@asynccontextmanager
-async def _outside(config: GatewayConfig) -> AsyncIterator[tuple[Outside, dict[str, Job]]]:
-    """Open what the daemon stands on: key, chain and store; yield it with the jobs that keep it going."""
-    deployment = deployments.read(config.deployment)
-    key = keystore.load(config.keystore, keystore.password_from(config.password_file))
-    engine = open_store(config.store, apart=True)
-    log = RecordLog(config.records)
-    async with Rpc(config.rpc) as rpc:
-        reader = Reader(rpc, deployment)
-        await reader.check_chain()
-        heads = Heads(rpc)
-        await heads.refresh()
-        market = Market(reader, heads)
-        events, journal = EventStore(engine), Journal(engine, key.address)
-        follower = Follower(reader, heads, events)
-        sender = Sender(rpc, heads, key, journal, deployment.chain_id)
-        serving: set[bytes] = set()
-        pots = IdlePots(engine, key.address, serving)
-        stating = Stating(market, follower, sender, key, pots, log, _slo_of(config), config.statements.withhold)
-        pruning = Pruning(market, key.address, pots, events, journal, records=log)
-        records = SessionRecords(log, pots, key.address)
-        explorer = Explorer(reader, market)
-        relays = Relays(log, PotStore(engine, key.address), lambda pot: explorer.book.pots.get(pot))
-        lanes, panels = Lanes(key, deployment.domain, config.public_url), (explorer, relays)
-        files = RecordFiles(config.records, PotStore(engine, key.address))
-        outside = Outside(key.address, market, lanes, records, engine, serving, panels, relays, files)
-        jobs: dict[str, Job] = {"heads": heads.run, "records": log.run, "sender": sender.run, "events": follower.run}
-        jobs["pots"] = records.run
-        yield outside, {**jobs, "explorer": explorer.run, "statements": stating.run, "pruning": pruning.run}
-    engine.dispose()
-
-
-def _slo_of(config: GatewayConfig) -> Callable[[bytes], Slo]:
-    known = {service.id: service.slo for service in catalog_of(config).services.values()}
-
-    def slo_of(service: bytes) -> Slo:
-        found = known.get(service)
-        return found if found is not None else builtin(service_name(service)).slo_rule()
-
-    return slo_of
-
-
 async def _check(config: GatewayConfig) -> list[dict[str, Any]]:
     """Return one row for each thing that must hold."""
     catalog = catalog_of(config)
     token_of(config.admin.token_file)
     rows = [_row("file", "services", ", ".join(catalog.services)), _row("file", "models", ", ".join(catalog.models))]
-    async with _outside(config) as (outside, _):
-        rows.append(_row("key", "gateway", checksum(outside.address)))
-        number = outside.market.number_now()
+    rows += _worker_rows(config)
+    async with base(config) as at:
+        rows.append(_row("key", "gateway", checksum(at.key.address)))
+        number = at.market.number_now()
         for application, service in catalog.pairs():
             what = f"{service.name} for {checksum(application)}"
-            grant = await outside.market.grant(application, outside.address, service.id, number)
+            grant = await at.market.grant(application, at.key.address, service.id, number)
             rows.append(_row("grant", what, f"cap {grant.cap}" if grant else "", bool(grant), "no grant"))
-            session = await outside.market.session(application, service.id, number)
+            session = await at.market.session(application, service.id, number)
             rows.append(_row("escrow", what, "covered", session.covered, "does not cover the caps"))
             count = len(session.suppliers)
             rows.append(_row("suppliers", what, str(count), count > 0, "nobody supplies it"))
+    return rows
+
+
+def _worker_rows(config: GatewayConfig) -> list[dict[str, Any]]:
+    """Return what must hold for processes to share a port and what they count."""
+    cores = os.cpu_count() or 1
+    detail = f"{config.workers} on {cores} cores"
+    rows = [_row("file", "workers", detail)]
+    if config.workers > 1:
+        rows.append(_row("system", "one port for all", "SO_REUSEPORT", hasattr(socket, "SO_REUSEPORT"), "not here"))
     return rows
 
 
@@ -362,9 +278,3 @@ def _key_row(key: ApiKey) -> dict[str, Any]:
 def _shown(supplier: dict[str, Any]) -> dict[str, Any]:
     names = ("operator", "lane", "relays", "units", "amount", "first_byte_ms", "quality", "in_flight", "problem")
     return {name: supplier[name] for name in names}
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pocketnode.gateway.catalog import Service
@@ -120,17 +120,27 @@ class Seat:
 
     def tally(self) -> Tally:
         """Return what the session's records say so far (rule 6.1), from their counts."""
-        by = self.verdicts
-        answered = by[Verdict.GOOD] + by[Verdict.CUT]
-        available = answered + by[Verdict.WRONG]
-        return Tally(
-            available=available,
-            available_n=available + by[Verdict.FAULT] + by[Verdict.TIMEOUT],
-            fast=self.fast,
-            fast_n=answered + by[Verdict.TIMEOUT],
-            correct=by[Verdict.GOOD],
-            correct_n=by[Verdict.GOOD] + by[Verdict.WRONG],
-        )
+        return tally_of(self.verdicts, self.fast)
+
+
+def tally_of(by: Sequence[int], fast: int) -> Tally:
+    """Return what counts of verdicts say.
+
+    Parameters
+    ----------
+    by : how many attempts had each verdict, by its code (rule 6.2).
+    fast : how many of them passed for latency.
+    """
+    answered = by[Verdict.GOOD] + by[Verdict.CUT]
+    available = answered + by[Verdict.WRONG]
+    return Tally(
+        available=available,
+        available_n=available + by[Verdict.FAULT] + by[Verdict.TIMEOUT],
+        fast=fast,
+        fast_n=answered + by[Verdict.TIMEOUT],
+        correct=by[Verdict.GOOD],
+        correct_n=by[Verdict.GOOD] + by[Verdict.WRONG],
+    )
 
 
 class ActiveSession:
@@ -150,6 +160,11 @@ class ActiveSession:
         self._scores = scores
         self._rules = rules
         self._rankings: dict[str, tuple[float, Ranking]] = {}
+
+    def adopt(self, service: Service, rules: Selection) -> None:
+        """Go on with another spec of the service, and other rules of selection."""
+        self.service, self._rules = service, rules
+        self.forget_ranking()
 
     def recover(self, records: Iterable[RelayRecord]) -> None:
         """Count what was recorded before a restart, so that the grant's cap still holds."""
@@ -204,7 +219,7 @@ class ActiveSession:
 
     def _standing(self, seat: Seat, kind: str, now_s: float) -> Standing:
         operator = seat.supplier.operator
-        score = self._scores.score(self.service.name, kind, operator)
+        score = self._scores.whole(self.service.name, kind, operator, now_s)
         return Standing(
             operator=operator,
             owner=operator,

@@ -31,9 +31,7 @@ from aiohttp import web
 from pocketnode.errors import BadInput, ConfigError, NotFound, PocketError
 from pocketnode.gateway.access import rules_of
 from pocketnode.gateway.config import host_port
-from pocketnode.gateway.metrics import Metrics
-from pocketnode.gateway.sessions import Sessions
-from pocketnode.gateway.status import Status
+from pocketnode.gateway.facts import Facts
 from pocketnode.store.keys import ApiKey, KeyStore
 from pocketnode.store.usage import UsageStore
 from pocketnode.web.guard import admits
@@ -53,17 +51,13 @@ class AdminServer:
 
     def __init__(
         self,
-        status: Status,
-        metrics: Metrics,
-        sessions: Sessions,
+        facts: Facts,
         keys: KeyStore,
         usage: UsageStore,
         token: str,
         extra: Extra | None = None,
     ) -> None:
-        self._status = status
-        self._metrics = metrics
-        self._sessions = sessions
+        self._facts = facts
         self._keys = keys
         self._usage = usage
         self._token = token
@@ -95,7 +89,7 @@ class AdminServer:
             the address cannot be had.
         """
         host, port = host_port(listen)
-        await self._runner.setup()
+        await self._set_up()
         try:
             await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
@@ -103,9 +97,18 @@ class AdminServer:
         bound: int = self._runner.addresses[0][1]
         return bound
 
+    async def start_at(self, path: Path) -> None:
+        """Listen on a Unix socket as well, for the other processes of this gateway."""
+        await self._set_up()
+        await web.UnixSite(self._runner, str(path)).start()
+
     async def close(self) -> None:
         """Stop listening."""
         await self._runner.cleanup()
+
+    async def _set_up(self) -> None:
+        if self._runner.server is None:
+            await self._runner.setup()
 
     @web.middleware
     async def _guard(
@@ -126,21 +129,21 @@ class AdminServer:
         return _json({"alive": True})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        missing = self._status.missing()
+        missing = await self._facts.missing()
         return _json({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
     async def _metrics_text(self, _request: web.Request) -> web.Response:
-        body = self._metrics.exposition(self._sessions.all)
+        body = await self._facts.exposition()
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def _status_json(self, _request: web.Request) -> web.Response:
-        facts = self._status.facts()
+        facts = await self._facts.status()
         if self._extra is not None:
             facts.update(await self._extra())
         return _json(facts)
 
     async def _explain(self, request: web.Request) -> web.Response:
-        return _json(self._status.explain(request.match_info["service"], request.query.get("class")))
+        return _json(await self._facts.explain(request.match_info["service"], request.query.get("class")))
 
     # ---- keys
 

@@ -7,7 +7,7 @@ counts only once a second one comes near it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, Protocol
 
 CLIENTS_MOST: Final = 20_000
 REPORTS_MOST: Final = 256
@@ -16,10 +16,32 @@ FINAL_DEPTH: Final = 96  # blocks below the head that count as final where the c
 NEAR_BLOCKS: Final = 8
 
 
-class Blocks:
-    """One for each JSON-RPC service."""
+class Elsewhere(Protocol):
+    """What other workers know of the same chain."""
 
-    def __init__(self) -> None:
+    def head(self) -> int:
+        """Return the highest block that one of them believes; 0 for none."""
+
+    def tell(self, head: int) -> None:
+        """Tell them what is believed here."""
+
+    def shown(self, client: str) -> int:
+        """Return the highest head that a client was shown anywhere; 0 for none."""
+
+    def show(self, client: str, number: int, anew: bool) -> None:
+        """Tell them what a client was shown; `anew` where what they know is not believed any more."""
+
+
+class Blocks:
+    """One for each JSON-RPC service.
+
+    Parameters
+    ----------
+    elsewhere : what other workers know; None where there are none.
+    """
+
+    def __init__(self, elsewhere: Elsewhere | None = None) -> None:
+        self._elsewhere = elsewhere
         self._reports: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._shown: OrderedDict[str, int] = OrderedDict()
         self._head = 0
@@ -27,12 +49,13 @@ class Blocks:
     @property
     def head(self) -> int:
         """The highest block that is believed; 0 before any is known."""
-        return self._head
+        return max(self._head, self._elsewhere.head()) if self._elsewhere is not None else self._head
 
     @property
     def final(self) -> int:
         """The highest block that is not reorganised any more; -1 before any is known."""
-        return self._head - FINAL_DEPTH if self._head > FINAL_DEPTH else -1
+        head = self.head
+        return head - FINAL_DEPTH if head > FINAL_DEPTH else -1
 
     def report(self, operator: bytes, number: int, now_s: float) -> None:
         """Take in what a supplier says is the head."""
@@ -44,18 +67,27 @@ class Blocks:
         # The second highest is believed, and the highest if it is near: a single liar cannot move the head away.
         second = said[1] if len(said) > 1 else said[0]
         self._head = said[0] if said[0] - second <= NEAR_BLOCKS else second
+        if self._elsewhere is not None:
+            self._elsewhere.tell(self._head)
 
     def shown(self, client: str) -> int:
         """Return the highest head that a client was shown; 0 for none, or for one that nobody believes any more."""
-        shown = self._shown.get(client, 0)
-        return shown if shown <= self._head + NEAR_BLOCKS else 0
+        shown = self._noted(client)
+        return shown if shown <= self.head + NEAR_BLOCKS else 0
 
     def show(self, client: str, number: int) -> None:
         """Remember what a client was shown, so that it never sees the head go back."""
-        self._shown[client] = max(number, self.shown(client))
+        shown = self.shown(client)
+        if self._elsewhere is not None:
+            self._elsewhere.show(client, max(number, shown), anew=self._noted(client) != shown)
+            return
+        self._shown[client] = max(number, shown)
         self._shown.move_to_end(client)
         while len(self._shown) > CLIENTS_MOST:
             self._shown.popitem(last=False)
+
+    def _noted(self, client: str) -> int:
+        return self._shown.get(client, 0) if self._elsewhere is None else self._elsewhere.shown(client)
 
 
 def quantity(value: object) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pocketnode.errors import ConfigError
 from pocketnode.overlay import overlaid
+from pocketnode.store.counters import WORKERS_MOST
 
+BODY_MIB_MOST = 1024
 _MODEL_PATHS = ("services", "tokenizers")
 _PATHS = ("deployment", "keystore", "password_file", "records")
 
@@ -48,11 +51,11 @@ class Statements(_Strict):
 class Limits(_Strict):
     """What one request, and all of them together, may take."""
 
-    body_mib: float = Field(default=20, gt=0, le=1024)
+    body_mib: float = Field(default=20, gt=0, le=BODY_MIB_MOST)
     body_s: float = Field(default=30, gt=0, description="longest time a request's body may take to arrive")
     batch_items: int = Field(default=100, ge=1, le=10_000)
     batch_concurrency: int = Field(default=32, ge=1)
-    concurrency: int = Field(default=4096, ge=1, description="requests at once; more get 503 at once")
+    concurrency: int = Field(default=4096, ge=1, description="requests at once in one worker; more get 503 at once")
 
     @property
     def body_bytes(self) -> int:
@@ -71,6 +74,21 @@ class Selection(_Strict):
 
     owner_share: float = Field(default=0.6, gt=0, le=1, description="most of the traffic that one owner gets")
     probation_share: float = Field(default=0.03, ge=0, le=0.5, description="traffic of who is below the best tier")
+
+
+class Target(_Strict):
+    """What one service is held against on the dashboard. It changes no routing and no pay."""
+
+    success: float = Field(default=0.995, gt=0, lt=1, description="least share of requests that are answered")
+    first_byte_ms: int | None = Field(
+        default=None, gt=0, description="longest p95 to the first byte; what the service itself promises if not given"
+    )
+    price: int | None = Field(
+        default=None,
+        gt=0,
+        description="most that a million units may cost, in base units of the token; the service's highest price if "
+        "not given",
+    )
 
 
 class Log(_Strict):
@@ -96,6 +114,12 @@ class GatewayConfig(_Strict):
         max_length=300,
         description="where `listen` is reached from outside: suppliers fetch records there; empty tells them none",
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=WORKERS_MOST,
+        description="processes that answer on `listen` together; with more than one, another keeps sessions and money",
+    )
     admin: Admin
     store: str = Field(default="sqlite:///gateway.db", description="SQLAlchemy URL of keys, usage and scores")
     records: Path = Field(default=Path("records"), description="folder of the relay records")
@@ -110,6 +134,9 @@ class GatewayConfig(_Strict):
     tokenizers: dict[str, Path] = Field(
         default_factory=dict,
         description="model -> folder with its tokenizer.json and chat template, to count suppliers' tokens again",
+    )
+    slo: dict[str, Target] = Field(
+        default_factory=dict, description="service -> what the dashboard holds it against; each has defaults"
     )
     log: Log = Log()
 
@@ -152,6 +179,25 @@ def load(path: Path) -> GatewayConfig:
         raise ConfigError(f"{path}: {'; '.join(faults)}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2024-13-45 is a ValueError
         raise ConfigError(f"{path}: not YAML: {error}") from error
+
+
+def resolved(config: GatewayConfig) -> str:
+    """Return a configuration as text that `load_resolved` reads again: what the keeper hands to its workers."""
+    return config.model_dump_json(by_alias=True)
+
+
+def load_resolved(path: Path) -> GatewayConfig:
+    """Return what `resolved` wrote; neither the operator's file nor the environment changes it.
+
+    Raises
+    ------
+    ConfigError
+        it is not there, or another version wrote it.
+    """
+    try:
+        return GatewayConfig.parse(json.loads(path.read_text()), path.absolute().parent)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}: workers are started by `pocketnode gateway start`") from error
 
 
 def host_port(listen: str) -> tuple[str, int]:

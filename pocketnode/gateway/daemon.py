@@ -6,21 +6,24 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Self
 
 import structlog
+from aiohttp import web
 from sqlalchemy import Engine
 
 from pocketnode import daemon
 from pocketnode.daemon import Job
-from pocketnode.errors import Unavailable
 from pocketnode.gateway.access import Access
 from pocketnode.gateway.admin import AdminServer, Extra, token_of
-from pocketnode.gateway.catalog import catalog_of
+from pocketnode.gateway.catalog import Catalog, catalog_of
 from pocketnode.gateway.config import GatewayConfig
 from pocketnode.gateway.dashboard import GatewaySource
+from pocketnode.gateway.facts import OwnFacts
 from pocketnode.gateway.gate import Gate
 from pocketnode.gateway.ingress import Ingress
+from pocketnode.gateway.keeping import ALONE_EVERY_S, TOGETHER_EVERY_S, ScoreKeeping
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.openai_api import OpenAiApi
@@ -31,22 +34,33 @@ from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_api import RpcApi
 from pocketnode.gateway.rpc_items import RpcItems
 from pocketnode.gateway.rpc_ws import RpcSockets
-from pocketnode.gateway.scoreboard import HALF_LIFE_S, Score, Scoreboard
+from pocketnode.gateway.scoreboard import Scoreboard
 from pocketnode.gateway.sessions import Sessions
+from pocketnode.gateway.shared import Shared
 from pocketnode.gateway.status import Status
 from pocketnode.store.history import HistoryStore
 from pocketnode.store.keys import KeyStore
-from pocketnode.store.scores import ScoreRow, ScoreStore
+from pocketnode.store.scores import ScoreStore
 from pocketnode.store.usage import UsageStore
+from pocketnode.web import meter
 from pocketnode.web.feed import Feed
 from pocketnode.web.ports import Panel
 from pocketnode.web.serve import Dashboard
 
-SCORES_EVERY_S: Final = 10.0
-SCORES_KEPT_S: Final = 10 * HALF_LIFE_S
+WARM_WITHIN_S: Final = 10.0
+WARM_LOOK_S: Final = 0.05
+METER: Final = "/meter"
 DRAIN_S: Final = 10.0
 
 log = structlog.get_logger("gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker is found: the port that all share, and the Unix socket of its own admin listener."""
+
+    listen: str
+    socket: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +70,12 @@ class Outside:
     Parameters
     ----------
     address : the gateway's, 20 bytes.
-    serving : filled with the ids of sessions that are not to be stated yet.
     proofs : shows users that a relay is in its session's records.
     files : gives suppliers whole sessions' records.
     panels : parts of the dashboard that show what the chain and the records say.
+    shared : what is counted together with other workers.
+    name : of this process among all that share the store, at most 32 characters.
+    place : where this worker of several is; None for a gateway of one process.
     """
 
     address: bytes
@@ -67,10 +83,12 @@ class Outside:
     opener: LaneOpener
     records: Records
     engine: Engine
-    serving: set[bytes] = field(default_factory=set)
     panels: Sequence[Panel] = ()
     proofs: Proofs | None = None
     files: RecordFiles | None = None
+    shared: Shared = field(default_factory=Shared)
+    name: str = "0"
+    place: Place | None = None
 
 
 class GatewayDaemon:
@@ -95,40 +113,50 @@ class GatewayDaemon:
         self.started = asyncio.Event()
         self.metrics = Metrics()
         self._jobs = jobs or {}
-        self._keys, usage = KeyStore(outside.engine), UsageStore(outside.engine)
-        self._score_store = ScoreStore(outside.engine)
+        self._outside = outside
+        shared = outside.shared
+        self._keys, usage = KeyStore(outside.engine), UsageStore(outside.engine, outside.name)
         self.scores = Scoreboard(time.time)
-        catalog = catalog_of(config)
+        self._keeping = ScoreKeeping(self.scores, ScoreStore(outside.engine, outside.name), _keep_every_s(outside))
+        self.catalog = catalog_of(config)
         self.sessions = Sessions(
             outside.address,
-            catalog,
+            self.catalog,
             outside.market,
             outside.opener,
             outside.records,
             self.scores,
             config.selection,
-            outside.serving,
+            shared,
         )
-        self.gate = Gate(Access(self._keys.by_hash, usage.units), config.limits)
+        self.gate = Gate(Access(self._keys.by_hash, usage.units, counters=shared.counters), config.limits)
         self.ledger = Ledger(usage)
-        relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
+        self._relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
         recount = recount_of(config.tokenizers, self.metrics)
-        openai = OpenAiApi(self.gate, catalog, self.sessions, relaying, self.ledger, recount, self.metrics)
-        self.items = RpcItems(catalog, self.sessions, relaying, self.ledger, self.metrics)
-        rpc = RpcApi(self.gate, catalog, self.items, self.metrics)
+        openai = OpenAiApi(self.gate, self.catalog, self.sessions, self._relaying, self.ledger, recount, self.metrics)
+        self.items = RpcItems(self.catalog, self.sessions, self._relaying, self.ledger, self.metrics, shared.notes)
+        rpc = RpcApi(self.gate, self.catalog, self.items, self.metrics)
         self.sockets = RpcSockets(self.gate, rpc, self.items)
         relays = RelayApi(self.gate, outside.proofs, outside.files)
-        self._ingress = Ingress(self.gate, openai, rpc, self.sockets, relays, self.metrics, config.limits)
-        self.status = Status(outside.address, catalog, self.sessions)
+        self._ingress = Ingress(self.gate, openai, rpc, self.sockets, relays, self.metrics)
+        self.status = Status(outside.address, self.catalog, self.sessions)
+        facts = OwnFacts(self.status, self.metrics, self.sessions, self.gate)
         token = token_of(config.admin.token_file)
-        self._admin = AdminServer(self.status, self.metrics, self.sessions, self._keys, usage, token, extra)
-        source = GatewaySource(outside.address, catalog, self.status, self.gate, bool(outside.panels))
-        self._feed = Feed(self.metrics.meter, source, HistoryStore(outside.engine))
-        Dashboard(source, self._feed, token, outside.panels).attach(self._admin.app)
+        self._admin = AdminServer(facts, self._keys, usage, token, extra)
+        self._feed: Feed | None = None
+        if outside.place is None:
+            source = GatewaySource(outside.address, self.catalog, facts, bool(outside.panels))
+            self._feed = Feed(self.metrics.meter, source, HistoryStore(outside.engine))
+            Dashboard(source, self._feed, token, outside.panels).attach(self._admin.app)
+        else:
+            self._admin.app.router.add_get(METER, self._turn_meter)
 
     async def __aenter__(self) -> Self:
-        self.admin_port = await self._admin.start(self.config.admin.listen)
-        self.scores.restore(_restored(await asyncio.to_thread(self._score_store.all)))
+        if self._outside.place is None:
+            self.admin_port = await self._admin.start(self.config.admin.listen)
+        else:
+            await self._admin.start_at(self._outside.place.socket)
+        await self._keeping.restore()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -136,17 +164,27 @@ class GatewayDaemon:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a job fails; then finish what is in flight, within `DRAIN_S`."""
-        own: dict[str, Job] = {"serve": self._serve, "ledger": self.ledger.run, "scores": self._keep_scores}
+        own: dict[str, Job] = {"serve": self._serve, "ledger": self.ledger.run, "scores": self._keeping.run}
         own["heads-of-services"] = self.items.watch
         own["subscriptions"] = self.sockets.run
-        await daemon.run({**daemon.patient(self._jobs), **own, "dashboard": self._feed.run}, stop)
+        if self._feed is not None:
+            own["dashboard"] = self._feed.run
+        await daemon.run({**daemon.patient(self._jobs), **own}, stop)
+
+    def adopt(self, config: GatewayConfig, catalog: Catalog) -> None:
+        """Take up a changed configuration; requests under way go on with what they began with."""
+        self.gate.limits = config.limits
+        self._relaying.adopt(config.retry, config.selection)
+        self.catalog.adopt(catalog)
+        self.items.adopt()
+        self.sessions.adopt(config.selection)
 
     async def _serve(self) -> None:
         """Answer requests; at the end let them finish before their lanes close."""
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self.sessions.run())
             try:
-                self.port = await self._ingress.start(self.config.listen)
+                self.port = await self._listen()
                 self.started.set()
                 log.info("listening", address=self.config.listen, port=self.port, admin_port=self.admin_port)
                 await asyncio.Event().wait()
@@ -166,28 +204,21 @@ class GatewayDaemon:
             log.warning("requests given up", in_flight=self.gate.in_flight)
         await self._ingress.close()
 
-    async def _keep_scores(self) -> None:
-        """Write scores now and then, and at the end, so that they survive a restart."""
-        try:
-            while True:
-                await asyncio.sleep(SCORES_EVERY_S)
-                await self._write_scores()
-        finally:
-            await self._write_scores()
+    async def _listen(self) -> int:
+        """Begin to take connections; one of several workers once it can answer, so that others take them meanwhile."""
+        place = self._outside.place
+        if place is None:
+            return await self._ingress.start(self.config.listen)
+        warm_by_s = time.monotonic() + WARM_WITHIN_S
+        while self.status.missing() and time.monotonic() < warm_by_s:  # noqa: ASYNC110 - suppliers have no event
+            await asyncio.sleep(WARM_LOOK_S)
+        return await self._ingress.start(place.listen, reuse_port=True)
 
-    async def _write_scores(self) -> None:
-        rows = [
-            ScoreRow(*key, score.passes, score.tries, score.traffic, score.latency_ms, score.at_s)
-            for key, score in self.scores.items()
-        ]
-        try:
-            await asyncio.to_thread(self._score_store.keep, rows, time.time() - SCORES_KEPT_S)
-        except Unavailable as error:
-            log.warning("scores are not kept", error=str(error))
+    async def _turn_meter(self, _request: web.Request) -> web.Response:
+        return web.json_response(meter.rows_of(self.metrics.meter.turn()))
 
 
-def _restored(rows: list[ScoreRow]) -> list[tuple[tuple[str, str, bytes], Score]]:
-    return [
-        ((row.service, row.kind, row.operator), Score(row.passes, row.tries, row.traffic, row.latency_ms, row.at_s))
-        for row in rows
-    ]
+def _keep_every_s(outside: Outside) -> float:
+    """Return how often scores are shared: rarely where nobody else reads them."""
+    alone = outside.place is None and outside.engine.dialect.name == "sqlite"
+    return ALONE_EVERY_S if alone else TOGETHER_EVERY_S

@@ -59,13 +59,17 @@ class Gate:
             raise Refused(TOO_LARGE, f"a body has at most {most} bytes")
         try:
             if request.content.is_eof():  # it is all here already: no timer is needed
-                return await request.read()
-            async with asyncio.timeout(self.limits.body_s):
-                return await request.read()
+                body = await request.read()
+            else:
+                async with asyncio.timeout(self.limits.body_s):
+                    body = await _read(request, most)
         except TimeoutError as error:
             raise Refused(TOO_SLOW, f"the body did not arrive in {self.limits.body_s:.0f} s") from error
         except web.HTTPRequestEntityTooLarge as error:
             raise Refused(TOO_LARGE, f"a body has at most {most} bytes") from error
+        if len(body) > most:
+            raise Refused(TOO_LARGE, f"a body has at most {most} bytes")
+        return body
 
     def enter(self) -> None:
         """Count a request in; `leave` must follow.
@@ -101,6 +105,14 @@ class Gate:
         if given and len(given) <= REQUEST_ID_CHARS_MOST and given.isascii() and given.isprintable():
             return given
         return f"{self._prefix}-{next(self._numbers):x}"
+
+
+async def _read(request: web.Request, most: int) -> bytes:
+    """Return a body as it comes, or its beginning once that is too long."""
+    body = bytearray()
+    while len(body) <= most and (piece := await request.content.readany()):
+        body += piece
+    return bytes(body)
 
 
 def refusal_headers(refused: Refused, request_id: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from pocketnode.errors import ConfigError
-from pocketnode.gateway.config import Limits, host_port
+from pocketnode.gateway.config import BODY_MIB_MOST, host_port
 from pocketnode.gateway.gate import Gate
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.openai_api import OpenAiApi, refusal
@@ -18,6 +18,7 @@ from pocketnode.gateway.rpc_ws import RpcSockets
 
 NO_ROUTE: Final = Reason(404, "invalid_request_error", "unknown_url", -32601)
 POSTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+BODY_BYTES_MOST: Final = BODY_MIB_MOST * 1024 * 1024
 HEADER_BYTES_MOST: Final = 8190
 HEADERS_MOST: Final = 100
 KEEP_ALIVE_S: Final = 75.0
@@ -41,13 +42,12 @@ class Ingress:
         sockets: RpcSockets,
         relays: RelayApi,
         metrics: Metrics,
-        limits: Limits,
     ) -> None:
         self._gate = gate
         self._rpc = rpc
         self._sockets = sockets
         self._metrics = metrics
-        self.app = web.Application(client_max_size=limits.body_bytes)
+        self.app = web.Application(client_max_size=BODY_BYTES_MOST)  # `Gate.body` keeps the configured limit
         for path in POSTS:
             self.app.router.add_post(path, openai.post)
         self.app.router.add_get("/v1/models", openai.models)

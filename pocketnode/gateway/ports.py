@@ -55,6 +55,18 @@ class LaneOpener(Protocol):
 class Records(Protocol):
     """The relay records of all sessions, on disk, in the order of their appending (rule 5.5)."""
 
+    def begin(self, session: Session) -> None:
+        """Say that records will be appended to a session: it is not stated before `end`.
+
+        Raises
+        ------
+        Unavailable
+            it is stated already: this process lags behind the chain.
+        """
+
+    def end(self, session: Session) -> None:
+        """Say that no record will be appended to a session any more."""
+
     def append(self, session: Session, record: RelayRecord) -> None:
         """Add one attempt. Synchronous and quick: it is on the hot path."""
 

@@ -7,6 +7,7 @@ given, and the other is waited for by nobody but the record of its attempt.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from pocketnode.errors import PocketError
@@ -29,6 +30,10 @@ class Relaying:
         self.hedging = Hedging()
         self._means = Means(records, metrics, retry, selection.probation_share)
         self._leaving: set[asyncio.Future[Any]] = set()
+
+    def adopt(self, retry: Retry, selection: Selection) -> None:
+        """Try requests that come from now on by other rules."""
+        self._means = replace(self._means, retry=retry, probation_share=selection.probation_share)
 
     async def whole(self, order: Order) -> Answer:
         """Return a whole answer that passed its check, or the best that could be had.

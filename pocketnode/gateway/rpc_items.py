@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from pocketnode.gateway.json_places import field as json_field
 from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.noted import NotedFilters, NotedHeads
 from pocketnode.gateway.orders import Answer, Order
 from pocketnode.gateway.ranges import joined, parts_of
 from pocketnode.gateway.refusal import INTERNAL, INVALID, NO_METHOD, Refused
@@ -35,10 +35,10 @@ from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.sharing import Sharing
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.services.spec import Method
+from pocketnode.store.notes import Notes
 
 HEAD: Final = encode_request(RequestHead("POST", "/", {"content-type": JSON}))
 CACHE: Final = "x-pocketnode-cache"
-STICKY_MOST: Final = 20_000
 HEDGE_BYTES_MOST: Final = 32 * 1024
 WATCH_EVERY_S: Final = 5.0
 
@@ -65,19 +65,33 @@ class RpcItems:
     """Answers single requests. One for the daemon; `watch` is a job of it."""
 
     def __init__(
-        self, catalog: Catalog, sessions: Sessions, relaying: Relaying, ledger: Ledger, metrics: Metrics
+        self,
+        catalog: Catalog,
+        sessions: Sessions,
+        relaying: Relaying,
+        ledger: Ledger,
+        metrics: Metrics,
+        notes: Notes,
     ) -> None:
         self.cache = RpcCache()
         self.sharing: Sharing[Key, bytes] = Sharing()
-        self.blocks = {s.name: Blocks() for s in catalog.services.values() if s.spec.kind == "json-rpc"}
+        self.blocks: dict[str, Blocks] = {}
+        self._notes = notes
+        self._filters = NotedFilters(notes)
         self._catalog = catalog
         self._sessions = sessions
         self._relaying = relaying
         self._ledger = ledger
         self._metrics = metrics
         self._broadcasting = Broadcasting(relaying)
-        self._sticky: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
         self._used: set[str] = set()  # services asked for since the head was last looked for
+        self.adopt()
+
+    def adopt(self) -> None:
+        """Take up services that are new in the catalog."""
+        for service in self._catalog.services.values():
+            if service.spec.kind == "json-rpc" and service.name not in self.blocks:
+                self.blocks[service.name] = Blocks(NotedHeads(self._notes, service.name))
 
     async def answer(self, service: Service, holder: Holder, item: Item) -> Replied:
         """Answer one request.
@@ -118,7 +132,7 @@ class RpcItems:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             used, self._used = self._used, set()
-            for name in used:
+            for name in used & self._catalog.services.keys():
                 await self._look(self._catalog.services[name])
 
     # ---- where from
@@ -188,7 +202,7 @@ class RpcItems:
         safe = method.idempotent and not method.broadcast and not method.sticky
         order.hedge = safe and len(order.body) < HEDGE_BYTES_MOST  # what is sent in one piece is sent once
         if method.sticky == "names":
-            order.only = self._sticky.get(_sticky_key(asking, _first(item.params)))
+            order.only = self._filters.operator(asking.holder.key.id, asking.service.name, _first(item.params))
         return order
 
     def _booked(self, asking: Asking, answer: Answer) -> int:
@@ -211,7 +225,8 @@ class RpcItems:
                 headers[CACHE] = "pinned"
                 body = result(item.raw_id, value)
         if method.sticky == "makes" and (raw := json_field(body, "result")) is not None:
-            self._stick(asking, raw, answer.attempt.seat.supplier.operator)
+            operator = answer.attempt.seat.supplier.operator
+            self._filters.note(asking.holder.key.id, asking.service.name, orjson.loads(raw), operator)
         if key is not None and method.cache != "never":
             self.cache.keep(key, method, item, body, blocks)
         return body
@@ -226,12 +241,6 @@ class RpcItems:
             return b'"' + hex(least).encode() + b'"'
         blocks.show(client, number)
         return raw
-
-    def _stick(self, asking: Asking, raw: bytes, operator: bytes) -> None:
-        """Remember who keeps what was just made."""
-        self._sticky[_sticky_key(asking, orjson.loads(raw))] = operator
-        while len(self._sticky) > STICKY_MOST:
-            self._sticky.popitem(last=False)
 
     async def ask(self, service: Service, name: str, params: list[Any]) -> Any:
         """Return the result of a request of the gateway's own; a paid relay like any other, charged to no key.
@@ -280,7 +289,3 @@ def _accept_any(status: int, body: bytes, units: int) -> Judgement:
 
 def _first(params: Any) -> Any:
     return params[0] if isinstance(params, list) and params else None
-
-
-def _sticky_key(asking: Asking, made: Any) -> tuple[str, str, str]:
-    return asking.holder.key.id, asking.service.name, str(made)

@@ -46,6 +46,11 @@ class Score:
             self.traffic *= left
             self.at_s = now_s
 
+    def faded(self, now_s: float) -> Score:
+        """Return a copy whose counts have faded to `now_s`."""
+        left = 0.5 ** (max(0.0, now_s - self.at_s) / HALF_LIFE_S)
+        return Score(self.passes * left, self.tries * left, self.traffic * left, self.latency_ms, now_s)
+
     def add(self, verdict: Verdict, first_byte_ms: float, now_s: float) -> None:
         """Count one attempt; only good answers tell a latency."""
         self.decay(now_s)
@@ -69,6 +74,7 @@ class Scoreboard:
 
     clock: Callable[[], float]
     _scores: dict[ScoreKey, Score] = field(default_factory=dict)
+    _others: dict[ScoreKey, list[Score]] = field(default_factory=dict)
 
     def score(self, service: str, kind: str, operator: bytes) -> Score:
         """Return the score of a supplier, a new one if there is none."""
@@ -80,6 +86,18 @@ class Scoreboard:
             score = self._scores[key] = Score(at_s=self.clock())
         return score
 
+    def whole(self, service: str, kind: str, operator: bytes, now_s: float) -> Score:
+        """Return what all workers measured of a supplier together."""
+        own = self.score(service, kind, operator)
+        others = self._others.get((service, kind, operator))
+        return own if not others else added([own, *others], now_s)
+
+    def take_others(self, measured: Iterable[tuple[ScoreKey, Score]]) -> None:
+        """Replace what is known of other workers' measurements."""
+        self._others = {}
+        for key, score in measured:
+            self._others.setdefault(key, []).append(score)
+
     def items(self) -> Iterable[tuple[ScoreKey, Score]]:
         """Return all scores, to be kept."""
         return list(self._scores.items())
@@ -88,3 +106,22 @@ class Scoreboard:
         """Take back what was kept; scores measured since win."""
         for key, score in kept:
             self._scores.setdefault(key, score)
+
+
+def added(scores: Iterable[Score], now_s: float) -> Score:
+    """Return the sum of several workers' scores; latencies weigh by how many good answers told them.
+
+    >>> added([Score(9.0, 10.0, 10.0, 20.0, 5.0), Score(3.0, 5.0, 6.0, 60.0, 5.0)], 5.0)
+    Score(passes=12.0, tries=15.0, traffic=16.0, latency_ms=30.0, at_s=5.0)
+    """
+    faded = [score.faded(now_s) for score in scores]
+    whole = Score(at_s=now_s)
+    for score in faded:
+        whole.passes += score.passes
+        whole.tries += score.tries
+        whole.traffic += score.traffic
+    measured = [(score.passes, score.latency_ms) for score in faded if score.latency_ms]
+    weight = sum(passes for passes, _ in measured)
+    if weight:
+        whole.latency_ms = sum(passes * latency_ms for passes, latency_ms in measured) / weight
+    return whole

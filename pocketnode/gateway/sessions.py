@@ -17,12 +17,13 @@ from typing import Any, Final
 import structlog
 
 from pocketnode.errors import PocketError, Unavailable
-from pocketnode.gateway.active import ActiveSession, Seat
+from pocketnode.gateway.active import ActiveSession, Purse, Seat
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.config import Selection
 from pocketnode.gateway.ports import LaneOpener, Market, Records
 from pocketnode.gateway.refusal import NOT_READY, Refused
 from pocketnode.gateway.scoreboard import Scoreboard
+from pocketnode.gateway.shared import Shared
 from pocketnode.protocol.types import Params
 from pocketnode.transport.ports import Opening
 
@@ -44,7 +45,7 @@ class Sessions:
     Parameters
     ----------
     gateway : our 20-byte address.
-    serving : ids of the sessions in which records may still be added; they are not stated yet.
+    shared : what other workers of this gateway count with us.
     clock : wall time in seconds.
     """
 
@@ -55,7 +56,7 @@ class Sessions:
     records: Records
     scores: Scoreboard
     rules: Selection
-    serving: set[bytes] = field(default_factory=set)
+    shared: Shared = field(default_factory=Shared)
     clock: Callable[[], float] = time.time
     params: Params | None = None
     _active: dict[Pair, ActiveSession] = field(default_factory=dict)
@@ -130,6 +131,7 @@ class Sessions:
                 self._spawn(self._follow(application, service, number))
         for active in self._active.values():
             self._reconnect(active)
+        self._spare()
         await self._retire(self.params)
 
     async def _follow(self, application: bytes, service: Service, number: int) -> None:
@@ -163,8 +165,9 @@ class Sessions:
         if not session.suppliers:
             raise Unavailable("nobody supplies it")
         params = await self.market.params(number)
-        active = ActiveSession(session, service, grant, params.w_min, self.scores, self.rules)
-        self.serving.add(session.id)
+        purse = Purse(grant.cap, self.shared.caps, session.id, self.shared.workers)
+        active = ActiveSession(session, service, purse, params.w_min, self.scores, self.rules)
+        self.records.begin(session)
         active.recover(self.records.read(session))
         if wait:
             await asyncio.sleep(random.random() * JITTER_S)
@@ -178,6 +181,24 @@ class Sessions:
         _, pending = await asyncio.wait(tasks, timeout=OPEN_ALL_WAIT_S)
         while pending and not active.ready() and (left_s := begun_s + OPEN_WAIT_S - self.clock()) > 0:
             _, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+
+    def adopt(self, rules: Selection) -> None:
+        """Go on with a catalog and rules that changed: sessions of what is sold no more end, the others change."""
+        self.rules = rules
+        sold = {(application, service.name): service for application, service in self.catalog.pairs()}
+        for pair, active in list(self._active.items()):
+            if (service := sold.get(pair)) is not None:
+                active.adopt(service, rules)
+            else:
+                active.retiring = True
+                self._retiring.append(self._active.pop(pair))
+        self._problems = {pair: problem for pair, problem in self._problems.items() if pair in sold}
+
+    def _spare(self) -> None:
+        """Leave to other workers what is set aside of a cap here and not needed."""
+        if self.shared.workers > 1:
+            for active in self.all():
+                active.purse.spare()
 
     def _drop_if_over(self, pair: Pair, old: ActiveSession | None) -> None:
         """Stop using a session that nobody serves any more."""
@@ -198,7 +219,7 @@ class Sessions:
         """
         active.closing = True
         await _close_lanes([seat for seat in active.seats.values() if not active.load(seat.supplier.operator)])
-        self.serving.discard(active.session.id)
+        self.records.end(active.session)
         try:
             async with asyncio.timeout(active.service.spec.timeout_s):
                 while active.in_flight():  # noqa: ASYNC110 - lanes have no event for it, and nobody waits

@@ -68,6 +68,7 @@ class Status:
             "end": session.end,
             "blocks_left": max(0, session.end - self._sessions.market.head),
             "retiring": active.retiring,
+            "w_min": active.w_min,
             "cap": active.purse.cap // UNITS_PER_PRICE,
             "spent": active.purse.spent // UNITS_PER_PRICE,
             "reserved": active.purse.reserved // UNITS_PER_PRICE,
@@ -91,6 +92,7 @@ def _supplier(active: ActiveSession, seat: Seat) -> dict[str, Any]:
         "amount": amount_down(seat.units, supplier.price),
         "first_byte_ms": round(seat.first_byte_ms, 1),
         "quality": quality(seat.tally(), active.w_min),
+        "fast": seat.fast,
         "verdicts": {verdict.name.lower(): seat.verdicts[verdict] for verdict in Verdict},
     }
 

@@ -15,6 +15,7 @@ from pocketnode.protocol.session import pot_id
 from pocketnode.protocol.types import Session
 from pocketnode.store.pots import Pot, PotStore
 from pocketnode.store.records import RecordLog
+from pocketnode.store.serving import ServingLocks
 
 log = structlog.get_logger(__name__)
 
@@ -27,12 +28,32 @@ class SessionRecords:
     From the records alone one cannot tell whose session they are of, so that a statement can be made after a restart.
     A pot is noted within a tenth of a second, off the event loop: the database may be locked, and requests go on. Of
     one whose gateway was killed before that nothing is stated, and its suppliers claim.
+
+    Parameters
+    ----------
+    locks : say which sessions are still served, to whoever states them; None where nobody does.
     """
 
-    def __init__(self, log: RecordLog, pots: PotStore, gateway: bytes) -> None:
-        self._log, self._pots, self._gateway = log, pots, gateway
+    def __init__(self, log: RecordLog, pots: PotStore, gateway: bytes, locks: ServingLocks | None = None) -> None:
+        self._log, self._pots, self._gateway, self._locks = log, pots, gateway, locks
+        self._ended: deque[bytes] = deque()
         self._known: dict[bytes, bytes] = {}
         self._new: deque[Pot] = deque()
+
+    def begin(self, session: Session) -> None:
+        """Say that records will be appended to a session: it is not stated before `end`.
+
+        Raises
+        ------
+        Unavailable
+            it is stated already.
+        """
+        if self._locks is not None:
+            self._locks.hold(pot_id(session.id, self._gateway))
+
+    def end(self, session: Session) -> None:
+        """Say that no record will be appended to a session any more; it holds once all of them are in the file."""
+        self._ended.append(pot_id(session.id, self._gateway))
 
     def append(self, session: Session, record: RelayRecord) -> None:
         """Add one attempt. Takes 5 us."""
@@ -46,7 +67,7 @@ class SessionRecords:
         return self._log.read(pot_id(session.id, self._gateway))
 
     def note(self) -> None:
-        """Note the pots that are new. Waits while the database is locked: call it from a thread.
+        """Note the pots that are new, and let go of those that ended. Waits while the database is locked: for threads.
 
         Raises
         ------
@@ -56,6 +77,11 @@ class SessionRecords:
         while self._new:
             self._pots.open(self._new[0])
             self._new.popleft()
+        while self._ended:
+            self._log.close_pot(self._ended[0])
+            if self._locks is not None:
+                self._locks.release(self._ended[0])
+            self._ended.popleft()
 
     async def run(self) -> None:
         """Note new pots until cancelled, and then what is left."""

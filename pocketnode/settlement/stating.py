@@ -40,6 +40,8 @@ class Stating:
     ----------
     slo_of : a service's SLO by its 32-byte id; quality is measured against it.
     withhold : for tests: never state anything, so that suppliers claim.
+    whole : gathers a pot's records and returns whether they are complete; False while answers may still come. It is
+        called from a thread.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class Stating:
         records: RecordLog,
         slo_of: Callable[[bytes], Slo],
         withhold: bool = False,
+        whole: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._market, self._follower, self._sender, self._key = market, follower, sender, key
-        self._pots, self._records, self._slo_of, self._withhold = pots, records, slo_of, withhold
+        self._pots, self._records, self._slo_of = pots, records, slo_of
+        self.withhold, self._whole = withhold, whole
         self._busy: set[bytes] = set()
 
     async def run(self) -> None:
@@ -82,7 +86,7 @@ class Stating:
         """
         params = await self._market.params(pot.number)
         closes = end_of(pot.number, params) + params.statement_window
-        if self._withhold:
+        if self.withhold:
             return await self._note(pot, PotStage.EMPTY, "statement withheld by configuration")
         if self._market.head >= closes:
             return await self._missed(pot)
@@ -123,6 +127,8 @@ class Stating:
 
     async def _try(self, pot: Pot) -> None:
         try:
+            if not await asyncio.to_thread(self._whole, pot.id):
+                return
             stage = await self.state(pot)
             log.info("session_stated", pot=pot.id.hex(), session=pot.number, stage=str(stage))
         except Corrupt:

@@ -1,9 +1,9 @@
-"""A session's cap shared by workers: each leases parts of it, spends them unasked, and gives back what it spares.
+"""A session's cap shared by workers: each draws parts of it, spends them unasked, and gives back what it spares.
 
-What all have leased never exceeds the cap, so neither does what they spend; and what a killed worker had leased stays
-leased to the one that follows it, which knows from its records how much of it is spent.
+What all have drawn never exceeds the cap, so neither does what they spend; and what a killed worker had drawn stays
+drawn for the one that follows it, which knows from its records how much of it is spent.
 
-A slot's payload is `touched u64` (Unix seconds), then for each column the lease: u128, in `units * price`.
+A slot's payload is `touched u64` (Unix seconds), then for each column what it has drawn: u128, in `units * price`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pocketnode.store.counters import COLUMNS
 from pocketnode.store.slots import Slots
 
 _ONE: Final = struct.Struct("<Q")
-LEASE_BYTES: Final = 16
-PAYLOAD_BYTES: Final = _ONE.size + LEASE_BYTES * COLUMNS
-KEPT_S: Final = 7 * 86_400  # of sessions that no worker came to close
+DRAWN_BYTES: Final = 16
+PAYLOAD_BYTES: Final = _ONE.size + DRAWN_BYTES * COLUMNS
+KEPT_S: Final = 2 * 86_400  # longer than any session from one draw to the next
 
 
-class Leases:
+class Caps:
     """All sessions' caps.
 
     Parameters
     ----------
-    path : None leases within this process alone.
+    path : None draws within this process alone.
     column : of this worker, in [0, COLUMNS).
     """
 
@@ -39,58 +39,55 @@ class Leases:
         """Let go of the file."""
         self._slots.close()
 
-    def take(self, identity: bytes, cap: int, least: int, wish: int) -> int:
-        """Lease more of a cap, as near to `wish` as it allows; return how much: 0 where it is less than `least`."""
+    def draw(self, identity: bytes, cap: int, least: int, share: int) -> int:
+        """Draw more of a cap: one part in `share` of what is left, but at least `least`; 0 where that is not left."""
         slots = self._slots
         slots.lock()
         try:
             at = slots.place(identity)
             left = cap - sum(self._all(at))
-            more = min(max(least, wish), left)
-            if more < least or more <= 0:
+            more = max(least, left // share)
+            if more > left:
                 return 0
             self._write(at, self._own(at) + more)
             return more
         finally:
             slots.unlock()
 
-    def set(self, identity: bytes, lease: int) -> None:
-        """Say what this worker keeps of its lease; 0 at the session's end."""
+    def keep(self, identity: bytes, drawn: int) -> None:
+        """Say what this worker keeps of what it has drawn."""
         slots = self._slots
         slots.lock()
         try:
-            if lease or slots.find(identity) is not None:
-                self._write(slots.place(identity), lease)
+            self._write(slots.place(identity), drawn)
         finally:
             slots.unlock()
 
     def own(self, identity: bytes) -> int:
-        """Return what this worker has leased, also before it was started again."""
+        """Return what this worker has drawn, also before it was started again."""
         at = self._slots.find(identity)
         return 0 if at is None else self._own(at)
 
-    def leased(self, identity: bytes) -> int:
-        """Return what all have leased. Reads without the lock: for what can be asked again."""
+    def drawn(self, identity: bytes) -> int:
+        """Return what all have drawn. Reads without the lock: for what can be asked again."""
         at = self._slots.find(identity)
         return 0 if at is None else sum(self._all(at))
 
     def _all(self, at: int) -> list[int]:
         raw = self._slots.data[at + _ONE.size : at + PAYLOAD_BYTES]
-        return [int.from_bytes(raw[n : n + LEASE_BYTES], "little") for n in range(0, len(raw), LEASE_BYTES)]
+        return [int.from_bytes(raw[n : n + DRAWN_BYTES], "little") for n in range(0, len(raw), DRAWN_BYTES)]
 
     def _own(self, at: int) -> int:
-        own_at = at + _ONE.size + LEASE_BYTES * self._column
-        return int.from_bytes(self._slots.data[own_at : own_at + LEASE_BYTES], "little")
+        own_at = at + _ONE.size + DRAWN_BYTES * self._column
+        return int.from_bytes(self._slots.data[own_at : own_at + DRAWN_BYTES], "little")
 
-    def _write(self, at: int, lease: int) -> None:
-        own_at = at + _ONE.size + LEASE_BYTES * self._column
+    def _write(self, at: int, drawn: int) -> None:
+        own_at = at + _ONE.size + DRAWN_BYTES * self._column
         data = self._slots.data
         _ONE.pack_into(data, at, int(time.time()))
-        data[own_at : own_at + LEASE_BYTES] = lease.to_bytes(LEASE_BYTES, "little")
+        data[own_at : own_at + DRAWN_BYTES] = drawn.to_bytes(DRAWN_BYTES, "little")
 
 
 def _idle(slots: Slots, at: int) -> bool:
-    """Whether a session's cap is nobody's any more: all gave back, or it is long over."""
-    if _ONE.unpack_from(slots.data, at)[0] < time.time() - KEPT_S:
-        return True
-    return not any(slots.data[at + _ONE.size : at + PAYLOAD_BYTES])
+    touched_s: int = _ONE.unpack_from(slots.data, at)[0]
+    return touched_s < time.time() - KEPT_S

@@ -70,13 +70,6 @@ class Gathering:
             raise Unavailable(f"records of pot 0x{pot.hex()} cannot be gathered: {error}", 1.0) from error
         return True
 
-    def drop(self, pot: bytes) -> None:
-        """Delete whatever is left of a pot that is forgotten."""
-        for path in [*worker_files(self._log.directory, pot), self._path(pot, "base"), self._path(pot, "merging")]:
-            _remove(path)
-        self._path(pot, "merged").unlink(missing_ok=True)
-        self._locks.drop(pot)
-
     def _merge(self, pot: bytes, base: Path, sources: list[Path]) -> None:
         whole = self._path(pot, "records")
         if not base.exists():

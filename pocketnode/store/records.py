@@ -219,10 +219,11 @@ class RecordLog:
             file.close()
 
     def drop(self, pot: bytes) -> None:
-        """Delete a pot's records, once nobody may ask for them any more."""
+        """Delete a pot's records, once nobody may ask for them any more, and all that stands beside them."""
         self.close_pot(pot)
-        for suffix in (".records", ".blocks"):
-            self._path(pot).with_suffix(suffix).unlink(missing_ok=True)
+        for pattern in (f"{pot.hex()}.*", f"*/{pot.hex()}.*"):
+            for path in self.directory.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Flush and close every file."""

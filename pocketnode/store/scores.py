@@ -1,11 +1,23 @@
-"""What a gateway measured of suppliers, kept over restarts."""
+"""What the workers of a gateway measured of suppliers: each writes its own rows, and reads the others'."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Column, Engine, Float, LargeBinary, String, Table, delete, insert, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Engine,
+    Float,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    insert,
+    or_,
+    select,
+)
 
 from pocketnode.store.engine import transaction
 from pocketnode.store.tables import metadata
@@ -13,6 +25,7 @@ from pocketnode.store.tables import metadata
 scores = Table(
     "scores",
     metadata,
+    Column("worker", String(32), primary_key=True),
     Column("service", String(32), primary_key=True),
     Column("kind", String(128), primary_key=True),
     Column("operator", LargeBinary(20), primary_key=True),
@@ -39,20 +52,33 @@ class ScoreRow:
 
 
 class ScoreStore:
-    """All scores. Synchronous: call it from a thread."""
+    """All scores. Synchronous: call it from a thread.
 
-    def __init__(self, engine: Engine) -> None:
+    Parameters
+    ----------
+    worker : whose rows are written; no two processes that share a database have the same.
+    """
+
+    def __init__(self, engine: Engine, worker: str = "0") -> None:
         self._engine = engine
+        self._worker = worker
 
     def keep(self, rows: Iterable[ScoreRow], oldest_s: float) -> None:
-        """Replace what is kept by `rows`; what is older than `oldest_s` is forgotten."""
-        fresh = [asdict(row) for row in rows if row.at_s >= oldest_s]
+        """Replace the worker's rows by `rows`; what is older than `oldest_s` is forgotten, whosever it is."""
+        fresh = [{"worker": self._worker, **asdict(row)} for row in rows if row.at_s >= oldest_s]
         with transaction(self._engine) as tx:
-            tx.execute(delete(scores))
+            tx.execute(delete(scores).where(or_(scores.c.worker == self._worker, scores.c.at_s < oldest_s)))
             if fresh:
                 tx.execute(insert(scores), fresh)
 
-    def all(self) -> list[ScoreRow]:
-        """Return what is kept."""
+    def own(self) -> list[ScoreRow]:
+        """Return what the worker wrote, also before it was started again."""
+        return self._rows(scores.c.worker == self._worker)
+
+    def others(self) -> list[ScoreRow]:
+        """Return what all other workers wrote."""
+        return self._rows(scores.c.worker != self._worker)
+
+    def _rows(self, which: ColumnElement[bool]) -> list[ScoreRow]:
         with transaction(self._engine) as tx:
-            return [ScoreRow(*row) for row in tx.execute(select(scores))]
+            return [ScoreRow(*row[1:]) for row in tx.execute(select(scores).where(which))]

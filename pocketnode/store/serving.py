@@ -69,11 +69,6 @@ class ServingLocks:
         finally:
             os.close(fd)
 
-    def drop(self, pot: bytes) -> None:
-        """Delete the lock of a pot that is forgotten."""
-        self.release(pot)
-        self._path(pot).unlink(missing_ok=True)
-
     def _path(self, pot: bytes) -> Path:
         return self._directory / f"{pot.hex()}.serving"
 

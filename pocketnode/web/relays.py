@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
+from pocketnode.crypto import merkle
 from pocketnode.crypto.keys import checksum
-from pocketnode.errors import BadInput, NotFound
+from pocketnode.errors import BadInput, NotFound, Unavailable
 from pocketnode.protocol.quality import Verdict
 from pocketnode.protocol.record import RECORD_BYTES, RelayRecord, decode
+from pocketnode.store.gathering import worker_files
 from pocketnode.store.pots import Pot, PotStore
 from pocketnode.store.records import RecordLog
 from pocketnode.web.answers import hex_of, json, number_of
@@ -48,8 +51,9 @@ class Relays:
         limit = number_of(request.query.get("limit", "50"), 1, NEWEST_MOST)
         rows: list[dict[str, Any]] = []
         for pot in await asyncio.to_thread(self._recent):
-            found = await asyncio.to_thread(_tail, self._path(pot), limit)
-            rows += [_facts(record, pot) for record in found if any(record.receipt)]
+            for path in self._paths(pot):
+                found = await asyncio.to_thread(_tail, path, limit)
+                rows += [_facts(record, pot) for record in found if any(record.receipt)]
             if len(rows) >= limit:
                 break
         return json({"relays": rows[:limit]})
@@ -68,29 +72,38 @@ class Relays:
         NotFound
         """
         for pot in (await asyncio.to_thread(self._recent))[:POTS_SEARCHED_MOST]:
-            index = await asyncio.to_thread(_find, self._path(pot), digest)
-            if index is not None:
-                return self._proven(pot, index)
+            for path in self._paths(pot):
+                index = await asyncio.to_thread(_find, path, digest)
+                if index is None:
+                    continue
+                try:
+                    return await asyncio.to_thread(self._proven, pot, path, index)
+                except FileNotFoundError as error:
+                    raise Unavailable("the session's records are being gathered: ask again", 1.0) from error
         raise NotFound("no relay of this digest among the records kept: those of old sessions are dropped")
 
     def _recent(self) -> list[Pot]:
         return sorted(self._pots.all(), key=lambda pot: -pot.number)
 
-    def _path(self, pot: Pot) -> Path:
-        return self._log.directory / f"{pot.id.hex()}.records"
+    def _paths(self, pot: Pot) -> list[Path]:
+        """Return the file of a pot, and before its session is stated those of the workers that serve it."""
+        whole = self._log.directory / f"{pot.id.hex()}.records"
+        return [whole, *worker_files(self._log.directory, pot.id)]
 
-    def _proven(self, pot: Pot, index: int) -> dict[str, Any]:
-        with self._path(pot).open("rb") as file:
+    def _proven(self, pot: Pot, path: Path, index: int) -> dict[str, Any]:
+        """Return what proves a record; a worker's own file stands for itself, its tree is in no statement yet."""
+        with path.open("rb") as file:
             file.seek(index * RECORD_BYTES)
             raw = file.read(RECORD_BYTES)
+        tree = _tree(path) if path.parent != self._log.directory else None
         stated = self._stated(pot.id)
         return {
             **_facts(decode(raw), pot),
             "record": f"0x{raw.hex()}",
             "place": index,
-            "size": self._log.size(pot.id),
-            "path": [f"0x{node.hex()}" for node in self._log.proof(pot.id, index)],
-            "root": f"0x{self._log.root(pot.id).hex()}",
+            "size": tree.size if tree else self._log.size(pot.id),
+            "path": [f"0x{node.hex()}" for node in (tree.proof(index) if tree else self._log.proof(pot.id, index))],
+            "root": f"0x{(tree.root() if tree else self._log.root(pot.id)).hex()}",
             "pot": f"0x{pot.id.hex()}",
             "gateway": checksum(pot.gateway),
             "stage": str(pot.stage),
@@ -98,6 +111,30 @@ class Relays:
             "statement": f"0x{stated.transactions['statement'].hex()}" if stated and stated.stated else None,
             "statement_block": stated.block if stated and stated.stated else None,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """The tree over a file that another process appends to, as long as it was when it was read."""
+
+    records: list[bytes]
+
+    @property
+    def size(self) -> int:
+        return len(self.records)
+
+    def proof(self, index: int) -> list[bytes]:
+        return merkle.proof([merkle.leaf_hash(record) for record in self.records], index)
+
+    def root(self) -> bytes:
+        return merkle.root(self.records)
+
+
+def _tree(path: Path) -> _Tree:
+    raw = path.read_bytes()
+    return _Tree(
+        [raw[at : at + RECORD_BYTES] for at in range(0, len(raw) // RECORD_BYTES * RECORD_BYTES, RECORD_BYTES)]
+    )
 
 
 def _find(path: Path, digest: bytes) -> int | None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ class Running:
     stop: asyncio.Event
     task: asyncio.Task[None]
     http: aiohttp.ClientSession
-    serving: set[bytes] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -108,10 +107,10 @@ async def _start(
     for supplier in suppliers:
         supplier.port = await supplier.server.start("127.0.0.1:0")
         stack.push_async_callback(supplier.server.drain, 0.05)
-    market, kept, serving = FakeMarket(suppliers), Kept(), set[bytes]()
+    market, kept = FakeMarket(suppliers), Kept()
     keys = KeyStore(engine)
     _, secret = keys.create("test", int(time.time()), rules=rules)
-    outside = Outside(GATEWAY.address, market, Lanes(), kept, engine, serving)
+    outside = Outside(GATEWAY.address, market, Lanes(), kept, engine)
     http = await stack.enter_async_context(aiohttp.ClientSession())
     daemon = await stack.enter_async_context(GatewayDaemon(configured(folder, **config), outside))
     stop = asyncio.Event()
@@ -119,7 +118,7 @@ async def _start(
     stack.push_async_callback(_stop, stop, task)
     async with asyncio.timeout(5):
         await daemon.started.wait()
-    running = Running(daemon, market, suppliers, kept, engine, keys, secret, stop, task, http, serving)
+    running = Running(daemon, market, suppliers, kept, engine, keys, secret, stop, task, http)
     if count and market.covered:
         await until(lambda: not daemon.status.missing())
         await until(lambda: all(s.open() for a in daemon.sessions.all() for s in a.seats.values()))

@@ -192,9 +192,16 @@ class Lanes:
 
 @dataclass
 class Kept:
-    """Records in memory, by session id."""
+    """Records in memory, by session id; `serving` has the ids of the sessions that are served."""
 
     records: dict[bytes, list[RelayRecord]] = field(default_factory=dict)
+    serving: set[bytes] = field(default_factory=set)
+
+    def begin(self, session: Session) -> None:
+        self.serving.add(session.id)
+
+    def end(self, session: Session) -> None:
+        self.serving.discard(session.id)
 
     def append(self, session: Session, record: RelayRecord) -> None:
         self.records.setdefault(session.id, []).append(record)

@@ -263,7 +263,7 @@ async def test_the_session_changes_without_a_failed_request(start: Start) -> Non
     numbers = {active.session.number for active in gateway.daemon.sessions.all()}
     assert first == {2}
     assert numbers == {3}
-    await until(lambda: len(gateway.serving) == 2)
+    await until(lambda: len(gateway.kept.serving) == 2)
     assert len(gateway.kept.records) == 2
     acknowledged = sum(a.acknowledged for s in gateway.suppliers for a in s.accounts.values())
     assert acknowledged > 0

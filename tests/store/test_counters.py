@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pocketnode.store.caps import Caps
 from pocketnode.store.counters import COLUMNS, FOR_LIFE, MOST, Counted, Counters, slot_id
-from pocketnode.store.leases import Leases
 from pocketnode.store.notes import Notes
 from pocketnode.store.slots import SLOTS_FIRST
 
@@ -65,28 +65,28 @@ def test_a_limit_that_processes_share_is_never_exceeded_and_used_up(tmp_path: Pa
     assert most - 9 <= used <= most
 
 
-def lease(column: int, queue: Any, folder: Path, cap: int) -> None:
-    draw = random.Random(column)
-    leases, spent, leased, refused = Leases(folder / "leases", column), 0, 0, 0
+def draw(column: int, queue: Any, folder: Path, cap: int) -> None:
+    random_ = random.Random(column)
+    caps, spent, drawn, refused = Caps(folder / "caps", column), 0, 0, 0
     while refused < 50:
-        worth = draw.randint(1, cap // 5_000)
-        if spent + worth > leased:
-            more = leases.take(CAP, cap, spent + worth - leased, cap // 100)
-            leased += more
+        worth = random_.randint(1, cap // 5_000)
+        if spent + worth > drawn:
+            more = caps.draw(CAP, cap, spent + worth - drawn, 8)
+            drawn += more
             if not more:
                 refused += 1
                 if refused == 25:
-                    leases.set(CAP, spent)  # what is spared goes to the others
-                    leased = spent
+                    caps.keep(CAP, spent)  # what is spared goes to the others
+                    drawn = spent
                 continue
         spent += worth
     queue.put(spent)
 
 
-def test_a_cap_that_processes_lease_is_never_exceeded_and_used_up(tmp_path: Path) -> None:
+def test_a_cap_that_processes_draw_on_is_never_exceeded_and_used_up(tmp_path: Path) -> None:
     cap = 10**30  # more than 64 bits: a token of 18 decimals
-    spent = sum(together(lease, 3, tmp_path, cap))
-    assert Leases(tmp_path / "leases").leased(CAP) <= cap
+    spent = sum(together(draw, 3, tmp_path, cap))
+    assert Caps(tmp_path / "caps").drawn(CAP) <= cap
     assert cap * 98 // 100 <= spent <= cap
 
 
@@ -201,9 +201,11 @@ def test_notes_are_seen_by_others_and_fade(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("column", [0, COLUMNS - 1])
-def test_every_column_has_its_own_lease(tmp_path: Path, column: int) -> None:
-    leases = Leases(tmp_path / "leases", column)
-    assert leases.take(CAP, 100, 1, 60) == 60
-    assert Leases(tmp_path / "leases", 5).take(CAP, 100, 41, 60) == 0
-    assert Leases(tmp_path / "leases", 5).take(CAP, 100, 1, 60) == 40
-    assert Leases(tmp_path / "leases", column).own(CAP) == 60
+def test_every_worker_draws_for_itself(tmp_path: Path, column: int) -> None:
+    caps, other = Caps(tmp_path / "caps", column), Caps(tmp_path / "caps", 5)
+    assert caps.draw(CAP, 100, 60, 4) == 60
+    assert other.draw(CAP, 100, 41, 4) == 0
+    assert other.draw(CAP, 100, 1, 4) == 10
+    assert (caps.own(CAP), other.own(CAP), caps.drawn(CAP)) == (60, 10, 70)
+    caps.keep(CAP, 5)
+    assert other.draw(CAP, 100, 85, 4) == 85

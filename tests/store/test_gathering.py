@@ -58,7 +58,6 @@ def test_all_records_come_into_one_file_once(tmp_path: Path) -> None:
     assert merkle.verify(encode(expected[4999]), 4999, len(expected), log.proof(POT, 4999), log.root(POT))
     log.close()
     assert left(tmp_path) == [f"{POT.hex()}.{end}" for end in ("blocks", "records", "serving")]
-    gather.drop(POT)
     log.drop(POT)
     assert left(tmp_path) == []
 

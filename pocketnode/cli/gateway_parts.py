@@ -1,0 +1,225 @@
+"""What each process of a gateway stands on: all of it in one, or its share in the keeper and in each worker."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine
+
+from pocketnode.chain import deployment as deployments
+from pocketnode.chain.client import Rpc
+from pocketnode.chain.follower import Follower
+from pocketnode.chain.heads import Heads
+from pocketnode.chain.market import Market
+from pocketnode.chain.reader import Reader
+from pocketnode.chain.sender import Sender
+from pocketnode.crypto import keystore
+from pocketnode.crypto.eip712 import Domain
+from pocketnode.crypto.keys import Key
+from pocketnode.daemon import Job
+from pocketnode.errors import ConfigError, Unavailable
+from pocketnode.gateway.admin import token_of
+from pocketnode.gateway.asking import KeeperProofs
+from pocketnode.gateway.catalog import Catalog, catalog_of
+from pocketnode.gateway.config import GatewayConfig
+from pocketnode.gateway.daemon import Outside, Place
+from pocketnode.gateway.shared import Shared
+from pocketnode.protocol.quality import Slo
+from pocketnode.protocol.session import service_name
+from pocketnode.services.spec import builtin
+from pocketnode.settlement.files import RecordFiles
+from pocketnode.settlement.pruning import Pruning
+from pocketnode.settlement.records import SessionRecords
+from pocketnode.settlement.stating import Stating
+from pocketnode.store.counters import COLUMNS
+from pocketnode.store.engine import open_store
+from pocketnode.store.events import EventStore
+from pocketnode.store.gathering import Gathering, worker_folder
+from pocketnode.store.journal import Journal
+from pocketnode.store.pots import PotStore
+from pocketnode.store.records import RecordLog
+from pocketnode.store.serving import OneGateway, ServingLocks
+from pocketnode.transport.client import open_lane
+from pocketnode.transport.ports import LaneClient, Opening
+from pocketnode.web.explorer import Explorer
+from pocketnode.web.relays import Relays
+
+KEEPER_SOCKET: Final = "keeper.sock"
+TAKE_WITHIN_S: Final = 20.0  # a worker whose keeper was killed may drain as long
+TAKE_LOOK_S: Final = 0.1
+
+
+class Lanes:
+    """Opens lanes with the gateway's key, and says at `public_url` where its records are."""
+
+    def __init__(self, key: Key, domain: Domain, public_url: str = "") -> None:
+        self._key = key
+        self._domain = domain
+        self._public_url = public_url
+
+    async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> LaneClient:
+        told = replace(opening, records=self._public_url)
+        return await open_lane(told, endpoint, fingerprint, self._key, self._domain)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What every process of a gateway needs: key, chain and store."""
+
+    config: GatewayConfig
+    key: Key
+    rpc: Rpc
+    heads: Heads
+    market: Market
+    engine: Engine
+
+    @property
+    def pots(self) -> PotStore:
+        return PotStore(self.engine, self.key.address)
+
+
+@asynccontextmanager
+async def base(config: GatewayConfig) -> AsyncIterator[Base]:
+    """Open key, chain and store."""
+    deployment = deployments.read(config.deployment)
+    key = keystore.load(config.keystore, keystore.password_from(config.password_file))
+    engine = open_store(config.store)
+    try:
+        async with Rpc(config.rpc) as rpc:
+            reader = Reader(rpc, deployment)
+            await reader.check_chain()
+            heads = Heads(rpc)
+            await heads.refresh()
+            yield Base(config, key, rpc, heads, Market(reader, heads), engine)
+    finally:
+        engine.dispose()
+
+
+class Settling:
+    """The part that is once in a gateway: it follows the chain's events, states sessions, prunes, and shows them."""
+
+    def __init__(self, at: Base, log: RecordLog, locks: ServingLocks) -> None:
+        market, key, config = at.market, at.key, at.config
+        self.catalog = catalog_of(config)
+        events, journal = EventStore(at.engine), Journal(at.engine, key.address)
+        follower = Follower(market.reader, at.heads, events)
+        sender = Sender(at.rpc, at.heads, key, journal, market.deployment.chain_id)
+        whole = Gathering(log, locks).whole
+        withhold = config.statements.withhold
+        slo_of = _slo_of(self.catalog)
+        self._stating = Stating(market, follower, sender, key, at.pots, log, slo_of, withhold, whole)
+        pruning = Pruning(market, key.address, at.pots, events, journal, records=log)
+        explorer = Explorer(market.reader, market)
+        self.relays = Relays(log, at.pots, lambda pot: explorer.book.pots.get(pot))
+        self.panels = (explorer, self.relays)
+        self.jobs: dict[str, Job] = {
+            "heads": at.heads.run,
+            "records": log.run,
+            "sender": sender.run,
+            "events": follower.run,
+            "explorer": explorer.run,
+            "statements": self._stating.run,
+            "pruning": pruning.run,
+        }
+
+    def adopt(self, config: GatewayConfig, catalog: Catalog) -> None:
+        """Go on with a changed configuration."""
+        self.catalog.adopt(catalog)
+        self._stating.withhold = config.statements.withhold
+
+
+def _slo_of(catalog: Catalog) -> Callable[[bytes], Slo]:
+    def slo_of(service: bytes) -> Slo:
+        found = next((known.slo for known in catalog.services.values() if known.id == service), None)
+        return found if found is not None else builtin(service_name(service)).slo_rule()
+
+    return slo_of
+
+
+@contextmanager
+def alone_with(records: Path) -> Iterator[None]:
+    """Keep other gateways away from a folder of records.
+
+    Raises
+    ------
+    ConfigError
+        another one runs on it.
+    """
+    lock = OneGateway(records)
+    if not lock.taken():
+        raise ConfigError(f"records {records}: another gateway runs on them: give each a folder of its own")
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+@asynccontextmanager
+async def whole(at: Base) -> AsyncIterator[tuple[Outside, Settling, dict[str, Job]]]:
+    """Give what a gateway of one process stands on, and the jobs that keep it going."""
+    config = at.config
+    with alone_with(config.records):
+        log, locks, shared = RecordLog(config.records), ServingLocks(config.records), Shared.opened(config.records)
+        shared.clear(range(COLUMNS))
+        settling = Settling(at, log, locks)
+        records = SessionRecords(log, at.pots, at.key.address, locks)
+        outside = replace(_outside(at, records, shared), panels=settling.panels, proofs=settling.relays)
+        try:
+            yield outside, settling, {**settling.jobs, "pots": records.run}
+        finally:
+            locks.close()
+            shared.close()
+
+
+@asynccontextmanager
+async def share(at: Base, number: int, folder: Path) -> AsyncIterator[tuple[Outside, dict[str, Job]]]:
+    """Give what worker `number` stands on, and the jobs that keep it going.
+
+    Parameters
+    ----------
+    folder : of the Unix sockets.
+    """
+    config = at.config
+    own = worker_folder(config.records, number)
+    lock = OneGateway(own)
+    await _taken(lock, own)
+    log, locks = RecordLog(own), ServingLocks(config.records)
+    shared = Shared.opened(config.records, number, config.workers)
+    records = SessionRecords(log, at.pots, at.key.address, locks)
+    proofs = KeeperProofs(folder / KEEPER_SOCKET, token_of(config.admin.token_file))
+    place = Place(config.listen, folder / f"{number}.sock")
+    outside = replace(_outside(at, records, shared), proofs=proofs, place=place)
+    try:
+        yield outside, {"heads": at.heads.run, "records": log.run, "pots": records.run}
+    finally:
+        locks.close()
+        shared.close()
+        lock.close()
+
+
+async def _taken(lock: OneGateway, folder: Path) -> None:
+    for _ in range(round(TAKE_WITHIN_S / TAKE_LOOK_S)):
+        if lock.taken():
+            return
+        await asyncio.sleep(TAKE_LOOK_S)
+    raise Unavailable(f"{folder}: the worker that had these records before does not end", 1.0)
+
+
+def _outside(at: Base, records: SessionRecords, shared: Shared) -> Outside:
+    lanes = Lanes(at.key, at.market.deployment.domain, at.config.public_url)
+    more: dict[str, Any] = {"files": RecordFiles(at.config.records, at.pots), "shared": shared}
+    name = _name(at.config.records, shared.worker)
+    return Outside(at.key.address, at.market, lanes, records, at.engine, name=name, **more)
+
+
+def _name(records: Path, worker: int) -> str:
+    """Return what tells this process from all others that may share the store, also after a restart."""
+    place = f"{socket.gethostname()}:{records.absolute()}".encode()
+    return f"{hashlib.sha256(place).hexdigest()[:16]}-{worker}"

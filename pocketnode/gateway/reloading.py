@@ -1,0 +1,77 @@
+"""Takes up a changed configuration without a restart, as far as that goes without new listeners, keys or stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from pocketnode.errors import PocketError
+from pocketnode.gateway.catalog import Catalog, catalog_of
+from pocketnode.gateway.config import GatewayConfig
+
+# What a running gateway cannot change; `applications` may be changed as far as services are added or taken away.
+FIXED: Final = (
+    "deployment",
+    "rpc",
+    "keystore",
+    "password_file",
+    "listen",
+    "public_url",
+    "admin",
+    "store",
+    "records",
+    "workers",
+    "tokenizers",
+)
+
+log = structlog.get_logger("gateway")
+Adopt = Callable[[GatewayConfig, Catalog], None]
+
+
+def fixed_changes(old: GatewayConfig, new: GatewayConfig) -> list[str]:
+    """Return the keys that differ and need a restart."""
+    return [name for name in FIXED if getattr(old, name) != getattr(new, name)]
+
+
+class Reloading:
+    """Reads the file again when told to; `run` is a job of the daemon.
+
+    Parameters
+    ----------
+    load : reads and checks the file.
+    adopters : take the new configuration, one after the other; none of them fails.
+    """
+
+    def __init__(self, load: Callable[[], GatewayConfig], config: GatewayConfig, adopters: list[Adopt]) -> None:
+        self._load = load
+        self._config = config
+        self._adopters = adopters
+        self.told = asyncio.Event()
+
+    async def run(self) -> None:
+        """Reload whenever `told` is set, until cancelled."""
+        while True:
+            await self.told.wait()
+            self.told.clear()
+            await self.reload()
+
+    async def reload(self) -> bool:
+        """Read and check the file, then take it up; a bad one changes nothing and is logged."""
+        try:
+            new = await asyncio.to_thread(self._load)
+            catalog = await asyncio.to_thread(catalog_of, new)
+        except PocketError as error:
+            log.error("reload refused: the old configuration holds", error=str(error))
+            return False
+        fixed = fixed_changes(self._config, new)
+        # What needs a restart is compared with what runs, not with the file of the last reload.
+        self._config = new.model_copy(update={name: getattr(self._config, name) for name in FIXED})
+        for adopt in self._adopters:
+            adopt(self._config, catalog)
+        log.info("reloaded", services=list(catalog.services))
+        if fixed:
+            log.warning("restart needed", changed=fixed)
+        return True
