@@ -39,11 +39,18 @@ _PLAIN_READS: Final = frozenset(
 BENCH_S: Final = 15.0
 
 
-@dataclass(slots=True)
-class _Node:
+@dataclass(slots=True, eq=False)
+class Node:
+    """One of the nodes that are asked."""
+
     url: URL
     benched_until_s: float = 0.0
     failures: int = 0
+
+    @property
+    def benched(self) -> bool:
+        """Whether the others are asked first, since it failed not long ago."""
+        return self.benched_until_s > time.monotonic()
 
     @property
     def name(self) -> str:
@@ -103,6 +110,25 @@ class Rpc:
                 return await self._ask_any(method, params)
         raise AssertionError("tenacity returns or raises")
 
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """All nodes, those benched among them."""
+        return tuple(self._nodes)
+
+    async def ask_of(self, node: Node, method: str, *params: Any) -> Any:
+        """Return what one node says to a JSON-RPC method, asked once.
+
+        Raises
+        ------
+        Refused, Unavailable
+            as `ask`.
+        """
+        return await self._ask_one(node, method, params)
+
+    def doubt(self, node: Node, reason: str) -> None:
+        """Ask the others first for a while: what this node says is not what they say."""
+        self._bench(node, Unavailable(f"chain node {node.name}: {reason}"))
+
     async def _ask_any(self, method: str, params: tuple[Any, ...]) -> Any:
         last: Unavailable | None = None
         for node in self._in_order():
@@ -117,7 +143,7 @@ class Rpc:
         assert last is not None
         raise last
 
-    async def _ask_one(self, node: _Node, method: str, params: tuple[Any, ...]) -> Any:
+    async def _ask_one(self, node: Node, method: str, params: tuple[Any, ...]) -> Any:
         assert self._http is not None, "Rpc is used outside of its `async with`"
         body = orjson.dumps({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
         try:
@@ -128,12 +154,12 @@ class Rpc:
             raise Unavailable(f"chain node {node.name}: {method}: {_words(error)}", 1.0) from error
         return _result_of(node, method, reply)
 
-    def _in_order(self) -> list[_Node]:
+    def _in_order(self) -> list[Node]:
         """Return the nodes to ask: those benched by a failure come last, but are not left out."""
         now_s = time.monotonic()
         return sorted(self._nodes, key=lambda node: max(0.0, node.benched_until_s - now_s))
 
-    def _bench(self, node: _Node, error: Unavailable) -> None:
+    def _bench(self, node: Node, error: Unavailable) -> None:
         node.failures += 1
         if len(self._nodes) > 1:
             node.benched_until_s = time.monotonic() + BENCH_S
@@ -141,17 +167,17 @@ class Rpc:
             log.warning("chain_node_failed", node=node.name, error=str(error))
 
 
-def _nodes(urls: Sequence[str]) -> list[_Node]:
+def _nodes(urls: Sequence[str]) -> list[Node]:
     if not urls:
         raise ConfigError("no URL of a chain node: give at least one")
-    nodes = [_Node(URL(url)) for url in urls]
+    nodes = [Node(URL(url)) for url in urls]
     for node in nodes:
         if node.url.scheme not in ("http", "https") or not node.url.host:
             raise ConfigError(f"chain URL {str(node.url)!r}: must begin with http:// or https://")
     return nodes
 
 
-def _result_of(node: _Node, method: str, reply: Any) -> Any:
+def _result_of(node: Node, method: str, reply: Any) -> Any:
     if not isinstance(reply, dict):
         raise Unavailable(f"chain node {node.name}: {method}: not a JSON-RPC answer", 1.0)
     error = reply.get("error")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from pocketnode.chain.agreement import agreed_head
+from pocketnode.chain.blocks import Block, block_at
 from pocketnode.chain.client import Rpc
 from pocketnode.errors import Unavailable
+
+__all__ = ["Block", "Heads", "block_at", "confirmations_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -20,17 +24,8 @@ STALE_AFTER_S: Final = 60.0
 MEMORY_BLOCKS: Final = 64
 CONFIRMATIONS: Final = 12  # of a layer 2 with blocks of 2 s: half a minute
 WINDOW_SHARE: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A block's header. `timestamp_s` is seconds since 1970; `base_fee_wei` is 0 on chains without EIP-1559."""
-
-    number: int
-    hash: bytes
-    parent: bytes
-    timestamp_s: int
-    base_fee_wei: int
+SLACK_S: Final = 6.0
+SLACK_BLOCKS_LEAST: Final = 3
 
 
 def confirmations_of(wanted: int | None, statement_window: int) -> int:
@@ -98,7 +93,7 @@ class Heads:
         Unavailable
             no node answers.
         """
-        block = await block_at(self._rpc, "latest")
+        block = await agreed_head(self._rpc, self._slack_blocks())
         before = self._newest
         if before is not None and self._is_behind(before, block):
             return before
@@ -131,20 +126,20 @@ class Heads:
 
     async def _link(self, block: Block) -> None:
         """Compare a new head with the blocks seen before, back to the last one that both share."""
-        link, undone = block, False
-        while self._hashes and link.number >= min(self._hashes) and block.number - link.number < MEMORY_BLOCKS:
-            known = self._hashes.get(link.number)
+        link, undone, hashes = block, False, dict(self._hashes)  # nothing is kept of a head that does not hold
+        while hashes and link.number >= min(hashes) and block.number - link.number < MEMORY_BLOCKS:
+            known = hashes.get(link.number)
             if known == link.hash:
                 break
             undone = undone or known is not None
-            self._hashes[link.number] = link.hash
-            if self._hashes.get(link.number - 1) == link.parent or link.number == 0:
+            hashes[link.number] = link.hash
+            if hashes.get(link.number - 1) == link.parent or link.number == 0:
                 break
-            link = await block_at(self._rpc, link.number - 1)
-        undone = undone or any(number > block.number for number in self._hashes)
-        self._hashes[block.number] = block.hash
+            link = _parent(link, await block_at(self._rpc, link.number - 1))
+        undone = undone or any(number > block.number for number in hashes)
+        hashes[block.number] = block.hash
         last = block.number
-        self._hashes = {n: h for n, h in self._hashes.items() if last - MEMORY_BLOCKS < n <= last}
+        self._hashes = {n: h for n, h in hashes.items() if last - MEMORY_BLOCKS < n <= last}
         if undone:
             self.reorgs += 1
             log.warning("chain_reorg", head=block.number, depth=block.number - link.number + 1)
@@ -156,34 +151,17 @@ class Heads:
             self._spacing_s += 0.2 * (min(seen_s, 30.0) - self._spacing_s)
         self._seen_s = now_s
 
+    def _slack_blocks(self) -> int:
+        """Return the blocks by which good nodes may differ: what comes in a few seconds."""
+        return max(SLACK_BLOCKS_LEAST, math.ceil(SLACK_S / self._spacing_s))
+
     def _pause_s(self) -> float:
         if self._poll_interval_s is not None:
             return self._poll_interval_s
         return min(POLL_MOST_S, max(POLL_LEAST_S, self._spacing_s / 4))
 
 
-async def block_at(rpc: Rpc, which: int | str) -> Block:
-    """Return the header of a block, by number or by tag.
-
-    Raises
-    ------
-    Unavailable
-        no node answers, or the one that does has no such block yet.
-    """
-    found = await rpc.ask("eth_getBlockByNumber", hex(which) if isinstance(which, int) else which, False)
-    if found is None:
-        raise Unavailable(f"the chain node has no block {which}", 1.0)
-    return _block(found)
-
-
-def _block(raw: Any) -> Block:
-    try:
-        return Block(
-            int(raw["number"], 16),
-            bytes.fromhex(raw["hash"][2:]),
-            bytes.fromhex(raw["parentHash"][2:]),
-            int(raw["timestamp"], 16),
-            int(raw.get("baseFeePerGas") or "0x0", 16),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unavailable(f"the chain node answers with a malformed block: {error!r}", 1.0) from error
+def _parent(block: Block, found: Block) -> Block:
+    if found.hash != block.parent:
+        raise Unavailable(f"block {block.number} does not follow the node's own block {found.number}", 0.5)
+    return found

@@ -26,6 +26,7 @@ class Mood:
     behind : blocks by which it lags; it knows nothing newer than that.
     ahead : blocks by which its newest block is said to be later than it is.
     swallows : it says that it took a transaction, and drops it.
+    forks : its blocks have other hashes than the chain's: it follows another fork.
     """
 
     down: bool = False
@@ -34,6 +35,7 @@ class Mood:
     behind: int = 0
     ahead: int = 0
     swallows: bool = False
+    forks: bool = False
 
 
 @dataclass(slots=True)
@@ -100,6 +102,8 @@ class ChainProxy:
         if self.mood.behind:
             return await self._from_the_past(call, method)
         reply = await self._ask(call)
+        if self.mood.forks and method == "eth_getBlockByNumber":
+            reply["result"] = _forked(reply["result"])
         if self.mood.ahead and method == "eth_getBlockByNumber" and call["params"][0] == "latest":
             reply["result"] = _later(reply["result"], self.mood.ahead)
         elif self.mood.ahead and method == "eth_blockNumber":
@@ -144,3 +148,7 @@ def _hang_up(request: web.Request) -> web.Response:
 def _later(block: dict[str, Any], blocks: int) -> dict[str, Any]:
     number = hex(int(block["number"], 16) + blocks)
     return {**block, "number": number, "hash": "0x" + "fe" * 32, "parentHash": "0x" + "fd" * 32}
+
+
+def _forked(block: dict[str, Any]) -> dict[str, Any]:
+    return {**block, "hash": "0xf0" + block["hash"][4:], "parentHash": "0xf0" + block["parentHash"][4:]}
