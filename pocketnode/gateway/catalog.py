@@ -22,7 +22,7 @@ class Service:
     spec: ServiceSpec
     slo: Slo
     applications: tuple[bytes, ...]
-    target: Target = Target()
+    target: Target = field(default_factory=Target)
 
 
 @dataclass
