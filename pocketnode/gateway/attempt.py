@@ -55,6 +55,9 @@ class Attempt:
     ----------
     kind : class of the relay, for selection's memory.
     most : units it may cost at most; set aside in the purse while it runs.
+
+    `started_s` is on the clock of `time.perf_counter`; `first_s` and `done_s` count from it. `verdict` is None before
+    the end.
     """
 
     __slots__ = (
@@ -62,13 +65,15 @@ class Attempt:
         "_metrics",
         "_records",
         "_reserved",
-        "_started_s",
         "active",
+        "done_s",
         "ended",
         "first_s",
         "reply",
         "seat",
+        "started_s",
         "units",
+        "verdict",
     )
 
     def __init__(
@@ -78,13 +83,14 @@ class Attempt:
         self.reply: Reply | None = None
         self.ended: Ended | None = None
         self.units = 0
-        self.first_s = 0.0
+        self.first_s = self.done_s = 0.0
+        self.verdict: Verdict | None = None
         self.active = active
         self._kind = kind
         self._records = records
         self._metrics = metrics
         self._reserved = most * seat.supplier.price
-        self._started_s = time.perf_counter()
+        self.started_s = time.perf_counter()
 
     def reserve(self) -> bool:
         """Set aside what it may cost; False where the grant does not reach."""
@@ -103,7 +109,7 @@ class Attempt:
         await self.ask(head, body, hold, most)
         assert self.reply is not None
         part = await self.reply.read()
-        self.first_s = time.perf_counter() - self._started_s
+        self.first_s = time.perf_counter() - self.started_s
         return part
 
     async def whole(self, head: bytes, body: bytes, hold: int, most: int) -> bytes:
@@ -125,7 +131,7 @@ class Attempt:
     @property
     def waited_s(self) -> float:
         """Seconds since the supplier was asked."""
-        return time.perf_counter() - self._started_s
+        return time.perf_counter() - self.started_s
 
     def settle(self, verdict: Verdict, error: str = "") -> None:
         """Write the record; pay for the answer if it is worth it.
@@ -134,7 +140,8 @@ class Attempt:
         ----------
         error : class of what went wrong, for the charts; the verdict's name if it says enough.
         """
-        done_s = time.perf_counter() - self._started_s
+        done_s = self.done_s = time.perf_counter() - self.started_s
+        self.verdict = verdict
         ended = self.ended = self.reply.ended if self.reply is not None else None
         active, paid = self.active, ended is not None and verdict in _PAID
         if paid and ended is not None:

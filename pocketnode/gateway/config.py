@@ -94,6 +94,17 @@ class Target(_Strict):
 class Log(_Strict):
     level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     as_json: bool = Field(default=True, alias="json")
+    access: bool = Field(default=False, description="a line for each request, with its attempts, time and cost")
+
+
+class Telemetry(_Strict):
+    """Traces and LLM metrics for an OpenTelemetry collector; needs the extra `otel`."""
+
+    otlp: str | None = Field(
+        default=None, pattern="^https?://", description="the collector's OTLP/HTTP address, such as http://otel:4318"
+    )
+    headers: dict[str, str] = Field(default_factory=dict, description="sent to the collector, such as its token")
+    sample: float = Field(default=1, ge=0, le=1, description="share of traces kept, where the user did not decide it")
 
 
 class GatewayConfig(_Strict):
@@ -139,6 +150,7 @@ class GatewayConfig(_Strict):
         default_factory=dict, description="service -> what the dashboard holds it against; each has defaults"
     )
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
 
     @field_validator("listen")
     @classmethod

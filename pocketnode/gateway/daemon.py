@@ -31,6 +31,7 @@ from pocketnode.gateway.ports import LaneOpener, Market, Proofs, RecordFiles, Re
 from pocketnode.gateway.recount import recount_of
 from pocketnode.gateway.relay_api import RelayApi
 from pocketnode.gateway.relaying import Relaying
+from pocketnode.gateway.reporting import Reporting
 from pocketnode.gateway.rpc_api import RpcApi
 from pocketnode.gateway.rpc_items import RpcItems
 from pocketnode.gateway.rpc_ws import RpcSockets
@@ -38,6 +39,7 @@ from pocketnode.gateway.scoreboard import Scoreboard
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.shared import Shared
 from pocketnode.gateway.status import Status
+from pocketnode.gateway.telemetry import exporter_of
 from pocketnode.store.history import HistoryStore
 from pocketnode.store.keys import KeyStore
 from pocketnode.store.scores import ScoreStore
@@ -132,10 +134,13 @@ class GatewayDaemon:
         self.gate = Gate(Access(self._keys.by_hash, usage.units, counters=shared.counters), config.limits)
         self.ledger = Ledger(usage)
         self._relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
+        self.reporting = reporting = Reporting(config.log.access, exporter_of(config.telemetry, outside.name))
         recount = recount_of(config.tokenizers, self.metrics)
-        openai = OpenAiApi(self.gate, self.catalog, self.sessions, self._relaying, self.ledger, recount, self.metrics)
+        openai = OpenAiApi(
+            self.gate, self.catalog, self.sessions, self._relaying, self.ledger, recount, self.metrics, reporting
+        )
         self.items = RpcItems(self.catalog, self.sessions, self._relaying, self.ledger, self.metrics, shared.notes)
-        rpc = RpcApi(self.gate, self.catalog, self.items, self.metrics)
+        rpc = RpcApi(self.gate, self.catalog, self.items, self.metrics, reporting)
         self.sockets = RpcSockets(self.gate, rpc, self.items)
         relays = RelayApi(self.gate, outside.proofs, outside.files)
         self._ingress = Ingress(self.gate, openai, rpc, self.sockets, relays, self.metrics)
@@ -161,6 +166,7 @@ class GatewayDaemon:
 
     async def __aexit__(self, *_: object) -> None:
         await self._admin.close()
+        await asyncio.to_thread(self.reporting.close)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a job fails; then finish what is in flight, within `DRAIN_S`."""
@@ -174,6 +180,7 @@ class GatewayDaemon:
     def adopt(self, config: GatewayConfig, catalog: Catalog) -> None:
         """Take up a changed configuration; requests under way go on with what they began with."""
         self.gate.limits = config.limits
+        self.reporting.access = config.log.access
         self._relaying.adopt(config.retry, config.selection)
         self.catalog.adopt(catalog)
         self.items.adopt()

@@ -104,6 +104,10 @@ class Gate:
         given = request.headers.get(REQUEST_ID)
         if given and len(given) <= REQUEST_ID_CHARS_MOST and given.isascii() and given.isprintable():
             return given
+        return self.new_id()
+
+    def new_id(self) -> str:
+        """Return an id that no other request has."""
         return f"{self._prefix}-{next(self._numbers):x}"
 
 

@@ -25,7 +25,9 @@ from pocketnode.gateway.orders import Answer, Order, Stream
 from pocketnode.gateway.recount import Recount, Told, texts_of
 from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, Refused, openai_error
 from pocketnode.gateway.relaying import Relaying
+from pocketnode.gateway.reporting import PARENT, Reporting
 from pocketnode.gateway.sessions import Sessions
+from pocketnode.gateway.trail import Trail
 from pocketnode.gateway.watching import UNROUTED, Watched
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.protocol.quality import Verdict
@@ -48,6 +50,7 @@ class Call:
     holder: Holder
     request_id: str
     whole_proof: bool
+    trail: Trail
 
 
 class OpenAiApi:
@@ -62,6 +65,7 @@ class OpenAiApi:
         ledger: Ledger,
         recount: Recount,
         metrics: Metrics,
+        reporting: Reporting,
     ) -> None:
         self._gate = gate
         self._catalog = catalog
@@ -70,23 +74,29 @@ class OpenAiApi:
         self._ledger = ledger
         self._recount = recount
         self._metrics = metrics
+        self._reporting = reporting
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Answer a chat, a completion or embeddings, whole or streamed."""
         request_id = self._gate.request_id(request)
+        trail = Trail(request.path, request.headers.get(PARENT))
         try:
             self._gate.enter()
         except Refused as refused:
             self._metrics.turned_away(UNROUTED, refused)
             return refusal(refused, request_id)
         try:
-            call = await self._read(request, request_id)
+            call = await self._read(request, request_id, trail)
             with self._metrics.watch(call.service.name) as watched:
-                return await self._answer(request, call, watched)
+                response = await self._answer(request, call, watched)
+            trail.status = response.status
+            return response
         except Refused as refused:
-            return refusal(refused, request_id)
+            trail.status = refused.reason.status
+            return refusal(refused, request_id, trail)
         finally:
             self._gate.leave()
+            self._reporting.ended(trail, request_id)
 
     async def models(self, request: web.Request) -> web.Response:
         """List the models, with what they cost and how much they take."""
@@ -114,15 +124,16 @@ class OpenAiApi:
 
     # ---- reading
 
-    async def _read(self, request: web.Request, request_id: str) -> Call:
+    async def _read(self, request: web.Request, request_id: str, trail: Trail) -> Call:
         try:
-            return await self._read_checked(request, request_id)
+            return await self._read_checked(request, request_id, trail)
         except Refused as refused:
             self._metrics.turned_away(UNROUTED, refused)
             raise
 
-    async def _read_checked(self, request: web.Request, request_id: str) -> Call:
+    async def _read_checked(self, request: web.Request, request_id: str, trail: Trail) -> Call:
         holder = await self._gate.holder(request)
+        trail.key = holder.key.id
         body = await self._gate.body(request)
         path = request.path
         asked = read_request(path, body, DEFAULT_CONTEXT)
@@ -136,7 +147,8 @@ class OpenAiApi:
             body = with_model(body, model)
         asked = read_request(path, body, tokens.context)
         whole_proof = request.headers.get(WANTS_PROOF) is not None
-        return Call(path, body, asked, service, tokens, holder, request_id, whole_proof)
+        trail.service, trail.what = service.name, asked.model
+        return Call(path, body, asked, service, tokens, holder, request_id, whole_proof, trail)
 
     def _route(self, name: str) -> tuple[Service, str]:
         """Return the service and model that answer a name: itself or its alias, else the first fall-back served."""
@@ -159,7 +171,7 @@ class OpenAiApi:
             return judgement
 
         current = partial(self._sessions.active, call.service, call.holder.application)
-        order = Order(current, call.asked.model, head, call.body, hold, most, check)
+        order = Order(current, call.asked.model, head, call.body, hold, most, check, trail=call.trail.attempts)
         agrees = self._agrees(call)
         if agrees is not None and not call.asked.stream:
             order.recount = partial(_agrees_whole, agrees)
@@ -184,7 +196,9 @@ class OpenAiApi:
         if status >= 400 and not body.lstrip().startswith(b"{"):
             raise Refused(INTERNAL, f"the backend answered with HTTP {status}")
         used.book(answer.attempt.units, answer.attempt.seat.supplier.price)
+        call.trail.charge(used.units, used.worth)
         headers = {REQUEST_ID: call.request_id, **trust.headers_of(answer.attempt, answer.head)}
+        headers.update(call.trail.headers())
         headers.update(limit_headers(call.holder))
         return web.Response(body=body, status=status, headers=headers)
 
@@ -197,6 +211,7 @@ class OpenAiApi:
             return self._whole(call, await _drained(stream), used)
         attempt = stream.attempt
         headers = {REQUEST_ID: call.request_id, **STREAM_HEADERS, **limit_headers(call.holder)}
+        headers.update(call.trail.begun())
         headers[trust.SUPPLIER], headers[trust.SESSION] = attempt.seat.supplier_hex, attempt.active.session_hex
         response = web.StreamResponse(headers=headers)
         timeout_s = call.service.spec.timeout_s
@@ -207,9 +222,11 @@ class OpenAiApi:
         finally:
             used.prompt, used.output = counts(streaming.meter.usage or {})
             used.book(attempt.units, attempt.seat.supplier.price)
+            call.trail.charge(used.units, used.worth)
         return response
 
     def _settle(self, call: Call, reservation: Reservation, used: _Used) -> None:
+        call.trail.prompt_tokens, call.trail.output_tokens = (used.prompt, used.output) if used.units else (0, 0)
         # What a supplier says of an answer that was not taken counts for nothing.
         reservation.settle(used.units, used.prompt + used.output if used.units else 0)
         if used.units:
@@ -260,9 +277,11 @@ class _Used:
         self.units, self.worth = units, units * price
 
 
-def refusal(refused: Refused, request_id: str) -> web.Response:
+def refusal(refused: Refused, request_id: str, trail: Trail | None = None) -> web.Response:
     """Return the error answer that OpenAI's clients understand."""
     headers = refusal_headers(refused, request_id)
+    if trail is not None and trail.attempts:
+        headers.update(trail.headers())
     return web.Response(body=openai_error(refused), status=refused.reason.status, headers=headers, content_type=JSON)
 
 

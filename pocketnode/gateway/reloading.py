@@ -25,6 +25,7 @@ FIXED: Final = (
     "records",
     "workers",
     "tokenizers",
+    "telemetry",
 )
 
 log = structlog.get_logger("gateway")

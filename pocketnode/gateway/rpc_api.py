@@ -12,10 +12,16 @@ from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.refusal import NO_SERVICE, Refused, rpc_error
+from pocketnode.gateway.reporting import PARENT, Reporting
 from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, parse
 from pocketnode.gateway.rpc_items import CACHE, Replied, RpcItems
+from pocketnode.gateway.trail import Trail
 from pocketnode.gateway.watching import UNROUTED
 
+ROUTE: Final = "/rpc/{service}"
+SOCKET: Final = "/rpc/{service} websocket"
+BATCH: Final = "batch"
+UNKNOWN: Final = "unknown"  # a method that is not sold: its name would be a label that strangers choose
 TARGET: Final = "Target-Service-Id"
 KEPT: Final = ("hit", "shared")  # how the cache's header begins where no supplier was asked
 
@@ -23,44 +29,51 @@ KEPT: Final = ("hit", "shared")  # how the cache's header begins where no suppli
 class RpcApi:
     """Answers JSON-RPC."""
 
-    def __init__(self, gate: Gate, catalog: Catalog, items: RpcItems, metrics: Metrics) -> None:
+    def __init__(self, gate: Gate, catalog: Catalog, items: RpcItems, metrics: Metrics, reporting: Reporting) -> None:
         self._gate = gate
         self._catalog = catalog
         self._items = items
         self._metrics = metrics
+        self._reporting = reporting
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Answer a single request or a batch."""
         request_id = self._gate.request_id(request)
+        trail = Trail(ROUTE, request.headers.get(PARENT))
         try:
             self._gate.enter()
         except Refused as refused:
             self._metrics.turned_away(UNROUTED, refused)
             return _refusal(refused, request_id)
         try:
-            return await self._answer(request, request_id)
+            response = await self._answer(request, request_id, trail)
+            trail.status = response.status
+            return response
         except Refused as refused:
-            return _refusal(refused, request_id)
+            trail.status = refused.reason.status
+            return _refusal(refused, request_id, trail)
         finally:
             self._gate.leave()
+            self._reporting.ended(trail, request_id)
 
-    async def _answer(self, request: web.Request, request_id: str) -> web.Response:
-        holder, service, parsed = await self._read(request)
+    async def _answer(self, request: web.Request, request_id: str, trail: Trail) -> web.Response:
+        holder, service, parsed = await self._read(request, trail)
         if isinstance(parsed, Item):
-            replied = await self.single(service, holder, parsed)
-            headers = {REQUEST_ID: request_id, **replied.headers, **limit_headers(holder)}
+            replied = await self.single(service, holder, parsed, trail)
+            headers = {REQUEST_ID: request_id, **replied.headers, **trail.headers(), **limit_headers(holder)}
             return web.Response(body=replied.body, status=200 if replied.body else 204, headers=headers)
-        body = await self.batch(service, holder, parsed)
-        headers = {REQUEST_ID: request_id, **limit_headers(holder)}
+        body = await self.batch(service, holder, parsed, trail)
+        headers = {REQUEST_ID: request_id, **trail.headers(), **limit_headers(holder)}
         return web.Response(body=body, status=200 if body else 204, headers=headers, content_type=JSON)
 
-    async def _read(self, request: web.Request) -> tuple[Holder, Service, Item | list[Item | Refused]]:
+    async def _read(self, request: web.Request, trail: Trail) -> tuple[Holder, Service, Item | list[Item | Refused]]:
         """Return who asks whom for what."""
         name = UNROUTED
         try:
             service = self.service(request)
-            name = service.name
+            name = trail.service = service.name
             holder = await self._gate.holder(request, name)
+            trail.key = holder.key.id
             return holder, service, parse(await self._gate.body(request), self._gate.limits.batch_items)
         except Refused as refused:
             self._metrics.turned_away(name, refused)
@@ -74,43 +87,61 @@ class RpcApi:
             raise Refused(NO_SERVICE, f"no JSON-RPC service {name[:64]!r} here")
         return service
 
-    async def single(self, service: Service, holder: Holder, item: Item) -> Replied:
-        """Answer one request; a refusal carries its id."""
+    async def message(self, service: Service, holder: Holder, parsed: Item | list[Item | Refused]) -> bytes:
+        """Answer what came over a WebSocket."""
+        trail = Trail(SOCKET, service=service.name, key=holder.key.id, status=101)
         try:
-            return await self._watched(service, holder, item)
+            if isinstance(parsed, Item):
+                return (await self.single(service, holder, parsed, trail)).body
+            return await self.batch(service, holder, parsed, trail)
+        except Refused as refused:
+            trail.status = refused.reason.status
+            raise
+        finally:
+            self._reporting.ended(trail, self._gate.new_id())
+
+    async def single(self, service: Service, holder: Holder, item: Item, trail: Trail) -> Replied:
+        """Answer one request; a refusal carries its id."""
+        trail.what = item.method if service.spec.method(item.method) is not None else UNKNOWN
+        try:
+            return await self._watched(service, holder, item, trail)
         except Refused as refused:
             refused.raw_id = item.raw_id or b"null"
             raise
 
-    async def _watched(self, service: Service, holder: Holder, item: Item) -> Replied:
+    async def _watched(self, service: Service, holder: Holder, item: Item, trail: Trail) -> Replied:
         with self._metrics.watch(service.name) as watched:
-            replied = await self._items.answer(service, holder, item)
+            replied = await self._items.answer(service, holder, item, trail)
             watched.kept = replied.headers.get(CACHE, "").startswith(KEPT)
             return replied
 
-    async def batch(self, service: Service, holder: Holder, items: list[Item | Refused]) -> bytes:
+    async def batch(self, service: Service, holder: Holder, items: list[Item | Refused], trail: Trail) -> bytes:
         """Return the answers in the order of their requests."""
+        trail.what = BATCH
         at_once = asyncio.Semaphore(self._gate.limits.batch_concurrency)
-        replies = await asyncio.gather(*(self._batch_item(service, holder, item, at_once) for item in items))
+        replies = await asyncio.gather(*(self._batch_item(service, holder, item, at_once, trail) for item in items))
         bodies = [body for body in replies if body]
         return b"[" + b",".join(bodies) + b"]" if bodies else b""
 
     async def _batch_item(
-        self, service: Service, holder: Holder, item: Item | Refused, at_once: asyncio.Semaphore
+        self, service: Service, holder: Holder, item: Item | Refused, at_once: asyncio.Semaphore, trail: Trail
     ) -> bytes:
         if isinstance(item, Refused):
             return rpc_error(item, item.raw_id)
         async with at_once:
             try:
-                return (await self._watched(service, holder, item)).body
+                return (await self._watched(service, holder, item, trail)).body
             except Refused as refused:
                 return b"" if item.raw_id == NOTIFICATION else rpc_error(refused, item.raw_id)
 
 
-def _refusal(refused: Refused, request_id: str) -> web.Response:
+def _refusal(refused: Refused, request_id: str, trail: Trail | None = None) -> web.Response:
+    headers = refusal_headers(refused, request_id)
+    if trail is not None and trail.attempts:
+        headers.update(trail.headers())
     return web.Response(
         body=rpc_error(refused, refused.raw_id),
         status=refused.reason.status,
-        headers=refusal_headers(refused, request_id),
+        headers=headers,
         content_type=JSON,
     )

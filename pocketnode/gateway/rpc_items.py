@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, numbered, result
 from pocketnode.gateway.rpc_judging import judge
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.sharing import Sharing
+from pocketnode.gateway.trail import Trail
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.services.spec import Method
 from pocketnode.store.notes import Notes
@@ -59,6 +60,7 @@ class Asking:
     holder: Holder
     item: Item
     method: Method
+    trail: Trail
 
 
 class RpcItems:
@@ -93,7 +95,7 @@ class RpcItems:
             if service.spec.kind == "json-rpc" and service.name not in self.blocks:
                 self.blocks[service.name] = Blocks(NotedHeads(self._notes, service.name))
 
-    async def answer(self, service: Service, holder: Holder, item: Item) -> Replied:
+    async def answer(self, service: Service, holder: Holder, item: Item, trail: Trail) -> Replied:
         """Answer one request.
 
         Raises
@@ -110,22 +112,20 @@ class RpcItems:
         spent = [0]
         try:
             if len(parts) == 1:
-                return await self._found(Asking(service, holder, item, method), spent)
-            return await self._together(service, holder, item, method, parts, spent)
+                return await self._found(Asking(service, holder, item, method, trail), spent)
+            return await self._together(Asking(service, holder, item, method, trail), parts, spent)
         finally:
             reservation.settle(spent[0])
 
-    async def _together(
-        self, service: Service, holder: Holder, item: Item, method: Method, parts: list[Item], spent: list[int]
-    ) -> Replied:
+    async def _together(self, asking: Asking, parts: list[Item], spent: list[int]) -> Replied:
         """Answer a request in parts; the first that is refused refuses all, once the others are through."""
-        asked = (self._found(Asking(service, holder, part, method), spent) for part in parts)
+        asked = (self._found(replace(asking, item=part), spent) for part in parts)
         bodies: list[bytes] = []
         for reply in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(reply, BaseException):
                 raise reply
             bodies.append(reply.body)
-        return Replied(joined(item, bodies), {"Content-Type": JSON, CACHE: f"{len(parts)} parts"})
+        return Replied(joined(asking.item, bodies), {"Content-Type": JSON, CACHE: f"{len(parts)} parts"})
 
     async def watch(self) -> None:
         """Look for the head of each chain that is asked about, so that it is known what is final."""
@@ -171,6 +171,7 @@ class RpcItems:
         self._ledger.add(asking.holder.key.id, asking.service.name, asking.item.method, 0, 0)
         if asking.method.head:
             value = self._not_back(asking, value)
+        asking.trail.cache = why
         headers = {"Content-Type": JSON, CACHE: why}
         return Replied(result(asking.item.raw_id, value), headers)
 
@@ -200,6 +201,7 @@ class RpcItems:
         check = _accept_any if item.raw_id == NOTIFICATION else partial(_check, method, item.id, least)
         order = Order(current, method.pace, HEAD, numbered(item), method.units, method.units, check, method.idempotent)
         safe = method.idempotent and not method.broadcast and not method.sticky
+        order.trail = asking.trail.attempts
         order.hedge = safe and len(order.body) < HEDGE_BYTES_MOST  # what is sent in one piece is sent once
         if method.sticky == "names":
             order.only = self._filters.operator(asking.holder.key.id, asking.service.name, _first(item.params))
@@ -211,6 +213,7 @@ class RpcItems:
         if units:
             worth = units * answer.attempt.seat.supplier.price
             self._ledger.add(asking.holder.key.id, asking.service.name, asking.item.method, units, worth)
+            asking.trail.charge(units, worth)
         self._metrics.served[(asking.service.name, "supplier")] += 1
         return units
 

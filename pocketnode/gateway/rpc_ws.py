@@ -134,12 +134,12 @@ class _Client:
     async def _body(self, data: bytes) -> bytes:
         parsed = parse(data, self._items_most)
         if not isinstance(parsed, Item):
-            return await self._api.batch(self._service, self._holder, parsed)
+            return await self._api.message(self._service, self._holder, parsed)
         if parsed.method == "eth_subscribe":
             return self._subscribe(parsed)
         if parsed.method == "eth_unsubscribe":
             return self._unsubscribe(parsed)
-        return (await self._api.single(self._service, self._holder, parsed)).body
+        return await self._api.message(self._service, self._holder, parsed)
 
     def _subscribe(self, item: Item) -> bytes:
         raw_id = item.raw_id or b"null"

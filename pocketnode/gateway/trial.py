@@ -105,6 +105,7 @@ class Trial:
             self._last = Refused(NO_SUPPLIER, "the application's grant for this session is used up", retry_after_s=5)
             return None
         self.attempts += 1
+        order.trail.append(attempt)
         return attempt
 
     def note(self, attempt: Attempt, error: PocketError | TimeoutError, verdict: Verdict) -> None:
