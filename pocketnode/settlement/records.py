@@ -78,9 +78,10 @@ class SessionRecords:
             self._pots.open(self._new[0])
             self._new.popleft()
         while self._ended:
-            self._log.close_pot(self._ended[0])
+            pot = self._ended[0]
+            self._log.close_pot(pot)
             if self._locks is not None:
-                self._locks.release(self._ended[0])
+                self._locks.release(pot, unused=not self._log.size(pot))
             self._ended.popleft()
 
     async def run(self) -> None:

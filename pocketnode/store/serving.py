@@ -36,19 +36,29 @@ class ServingLocks:
         Unavailable
             it is sealed, or its lock cannot be had.
         """
-        if pot in self._held:
-            return
-        fd = self._open(pot)
-        if not _locked(fd, fcntl.LOCK_SH) or os.pread(fd, len(SEALED), 0) == SEALED:
-            os.close(fd)
-            raise Unavailable("the session is over, and is stated by its records up to now", 1.0)
-        self._held[pot] = fd
+        while pot not in self._held:
+            fd = self._open(pot)
+            if not _locked(fd, fcntl.LOCK_SH) or os.pread(fd, len(SEALED), 0) == SEALED:
+                os.close(fd)
+                raise Unavailable("the session is over, and is stated by its records up to now", 1.0)
+            if self._is(pot, fd):
+                self._held[pot] = fd
+            else:  # another worker deleted it meanwhile
+                os.close(fd)
 
-    def release(self, pot: bytes) -> None:
-        """Say that no record will be added to a pot any more."""
+    def release(self, pot: bytes, unused: bool = False) -> None:
+        """Say that no record will be added to a pot any more.
+
+        Parameters
+        ----------
+        unused : none was ever added here; where nobody else serves the pot either, nothing is left of it.
+        """
         fd = self._held.pop(pot, None)
-        if fd is not None:
-            os.close(fd)
+        if fd is None:
+            return
+        if unused and _locked(fd, fcntl.LOCK_EX) and os.pread(fd, len(SEALED), 0) != SEALED:
+            self._path(pot).unlink(missing_ok=True)
+        os.close(fd)
 
     def close(self) -> None:
         """Release every pot."""
@@ -71,6 +81,12 @@ class ServingLocks:
 
     def _path(self, pot: bytes) -> Path:
         return self._directory / f"{pot.hex()}.serving"
+
+    def _is(self, pot: bytes, fd: int) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path(pot)), os.fstat(fd))
+        except FileNotFoundError:
+            return False
 
     def _open(self, pot: bytes) -> int:
         try:

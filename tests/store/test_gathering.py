@@ -155,3 +155,16 @@ def test_one_gateway_at_a_time_has_the_records(tmp_path: Path) -> None:
     assert not other.taken()
     one.close()
     assert other.taken()
+
+
+def test_nothing_is_left_of_a_pot_that_nobody_used(tmp_path: Path) -> None:
+    one, other = ServingLocks(tmp_path), ServingLocks(tmp_path)
+    one.hold(POT)
+    other.hold(POT)
+    one.release(POT, unused=True)
+    assert left(tmp_path) == [f"{POT.hex()}.serving"]
+    assert not gathering(tmp_path)[0].whole(POT)
+    other.release(POT, unused=True)
+    assert left(tmp_path) == []
+    other.hold(POT)
+    assert not gathering(tmp_path)[0].whole(POT)
