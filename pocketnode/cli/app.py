@@ -10,6 +10,7 @@ from pocketnode.chain import operations
 from pocketnode.chain.actor import Actor
 from pocketnode.chain.market import Market
 from pocketnode.cli.acting import ADDRESS, SERVICE, At, By, at_chain, by_key
+from pocketnode.cli.coin import Amount, Coin, coin_of
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.crypto.keys import checksum
 from pocketnode.protocol.session import service_name
@@ -53,7 +54,8 @@ def deposit(
         await operations.deposit(actor, owner, amount)
         return await _escrow(actor, owner)
 
-    print_facts(by.act(work), as_json)
+    whose = f"the escrow of {checksum(application)}" if application else "its escrow"
+    print_facts(by.act(lambda coin: f"pays {coin.shown(amount)} into {whose}", work), as_json)
 
 
 @app.command()
@@ -79,8 +81,16 @@ def grant(
     Example:
       pocketnode app grant 0x3C44... eth --cap 50000 --rpc http://127.0.0.1:8545 --keystore application.json
     """
-    by.act(lambda actor: operations.grant(actor, gateway, service, cap, expiry))
-    print_facts({"gateway": checksum(gateway), "service": service_name(service), "cap": cap, "expiry": expiry}, as_json)
+    name, till = service_name(service), "" if expiry == operations.FOREVER else f", up to session {expiry}"
+
+    async def work(actor: Actor) -> dict[str, Any]:
+        await operations.grant(actor, gateway, service, cap, expiry)
+        return _granted(gateway, service, cap, expiry, await coin_of(actor.reader))
+
+    def will(coin: Coin) -> str:
+        return f"lets {checksum(gateway)} spend up to {coin.shown(cap)} in each session of {name}{till}"
+
+    print_facts(by.act(will, work), as_json)
 
 
 @app.command()
@@ -100,8 +110,12 @@ def revoke(
     Example:
       pocketnode app revoke 0x3C44... eth --rpc http://127.0.0.1:8545 --keystore application.json
     """
-    by.act(lambda actor: operations.revoke(actor, gateway, service))
-    print_facts({"gateway": checksum(gateway), "service": service_name(service), "cap": 0}, as_json)
+    name = service_name(service)
+    by.act(
+        lambda _coin: f"lets {checksum(gateway)} spend nothing more in {name} from the next session on",
+        lambda actor: operations.revoke(actor, gateway, service),
+    )
+    print_facts({"gateway": checksum(gateway), "service": name, "cap": 0}, as_json)
 
 
 @app.command()
@@ -120,7 +134,7 @@ def thaw(amount: int, by: By, as_json: bool) -> None:
         await operations.thaw_escrow(actor, amount)
         return await _escrow(actor, actor.address)
 
-    print_facts(by.act(work), as_json)
+    print_facts(by.act(lambda coin: f"starts to take {coin.shown(amount)} out of its escrow", work), as_json)
 
 
 @app.command()
@@ -139,7 +153,8 @@ def withdraw(to: bytes | None, by: By, as_json: bool) -> None:
         await operations.withdraw_escrow(actor, to or actor.address)
         return await _escrow(actor, actor.address)
 
-    print_facts(by.act(work), as_json)
+    receiver = checksum(to) if to else "itself"
+    print_facts(by.act(lambda _coin: f"sends what has thawed of its escrow to {receiver}", work), as_json)
 
 
 @app.command()
@@ -156,10 +171,8 @@ def show(application: bytes, at: At, as_json: bool) -> None:
 
     async def read(market: Market) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         (listed,) = await market.reader.call("Escrow", "grantsOf", application)
-        rows = [
-            {"gateway": checksum(to), "service": service_name(service), "cap": cap, "expiry": expiry}
-            for to, service, cap, expiry in listed
-        ]
+        coin = await coin_of(market.reader)
+        rows = [_granted(to, service, cap, expiry, coin) for to, service, cap, expiry in listed]
         return await _escrow(market, application), rows
 
     facts, grants = at.look(read)
@@ -170,7 +183,14 @@ def show(application: bytes, at: At, as_json: bool) -> None:
     print_rows(grants, as_json=False, title="grants")
 
 
+def _granted(gateway: bytes, service: bytes, cap: int, expiry: int, coin: Coin) -> dict[str, Any]:
+    facts = {"gateway": checksum(gateway), "service": service_name(service), "cap": Amount(cap, coin)}
+    return {**facts, "expiry": expiry}
+
+
 async def _escrow(reading: Actor | Market, application: bytes) -> dict[str, Any]:
     (account,) = await reading.reader.call("Escrow", "accountOf", application)
     balance, _, _, thawing, thaws_at = account
-    return {"application": checksum(application), "escrow": balance, "thawing": thawing, "thaws_at_block": thaws_at}
+    coin = await coin_of(reading.reader)
+    facts = {"application": checksum(application), "escrow": Amount(balance, coin)}
+    return {**facts, "thawing": Amount(thawing, coin), "thaws_at_block": thaws_at}

@@ -17,8 +17,10 @@ from pocketnode.chain.deploy import LOCAL_SPANS, Plan, deploy
 from pocketnode.chain.deployment import Deployment
 from pocketnode.chain.market import Market
 from pocketnode.cli.acting import ADDRESS, FILE, At, By, at_chain, by_key
+from pocketnode.cli.busy import busy
+from pocketnode.cli.coin import coin_of
 from pocketnode.cli.output import json_option, print_facts, say
-from pocketnode.crypto.keys import Key
+from pocketnode.crypto.keys import Key, checksum
 from pocketnode.errors import ConfigError
 from pocketnode.store.engine import open_store, sqlite_url
 
@@ -57,7 +59,10 @@ def deploy_command(
     file = by.at.file
     if file.exists():
         raise ConfigError(f"{file} exists: name another file, or check it with `pocketnode chain status`")
-    done = asyncio.run(_deploy(by.at.urls, by.key(), read_plan(plan_file, token, local), file))
+    plan, key = read_plan(plan_file, token, local), by.key()
+    by.ask(f"{checksum(key.address)} deploys all contracts on the chain at {by.at.urls[0]} and pays the gas")
+    with busy("deploying"):
+        done = asyncio.run(_deploy(by.at.urls, key, plan, file))
     print_facts(facts_of(done), as_json)
 
 
@@ -77,7 +82,9 @@ def status(at: At, as_json: bool) -> None:
         params = await market.params(number)
         end = params.anchor + (number + 1) * params.length - 1
         rules = {name: getattr(params, name) for name in ("suppliers", "fee", "quality_share", "w_min")}
-        return {"head": market.head, "session": number, "blocks_left": end - market.head + 1, **rules}
+        coin = await coin_of(market.reader)
+        now = {"head": market.head, "session": number, "blocks_left": end - market.head + 1}
+        return {**now, **rules, "symbol": coin.symbol, "decimals": coin.decimals}
 
     facts = at.look(read)
     print_facts({**facts, **facts_of(deployments.read(at.file))}, as_json)

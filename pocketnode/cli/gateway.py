@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import Engine
 
 from pocketnode.cli import gateway_bond, gateway_running
+from pocketnode.cli.configured import config_options
 from pocketnode.cli.gateway_parts import base
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows

@@ -9,6 +9,7 @@ import click
 from pocketnode.chain import operations
 from pocketnode.chain.actor import Actor
 from pocketnode.cli.acting import ADDRESS, By, by_key
+from pocketnode.cli.coin import Amount, coin_of
 from pocketnode.cli.output import json_option, print_facts
 from pocketnode.crypto.keys import checksum
 
@@ -33,7 +34,8 @@ def bond(amount: int, address: bytes | None, by: By, as_json: bool) -> None:
         await operations.bond_gateway(actor, owner, amount)
         return await _facts(actor, owner)
 
-    print_facts(by.act(work), as_json)
+    whose = f"the bond of {checksum(address)}" if address else "its bond"
+    print_facts(by.act(lambda coin: f"pays {coin.shown(amount)} into {whose} as a gateway", work), as_json)
 
 
 @click.command()
@@ -52,7 +54,7 @@ def thaw(amount: int, by: By, as_json: bool) -> None:
         await operations.thaw_gateway(actor, amount)
         return await _facts(actor, actor.address)
 
-    print_facts(by.act(work), as_json)
+    print_facts(by.act(lambda coin: f"starts to take {coin.shown(amount)} out of its bond", work), as_json)
 
 
 @click.command()
@@ -71,7 +73,8 @@ def unbond(to: bytes | None, by: By, as_json: bool) -> None:
         await operations.unbond_gateway(actor, to or actor.address)
         return await _facts(actor, actor.address)
 
-    print_facts(by.act(work), as_json)
+    receiver = checksum(to) if to else "itself"
+    print_facts(by.act(lambda _coin: f"sends what has thawed of its bond to {receiver}", work), as_json)
 
 
 COMMANDS = (bond, thaw, unbond)
@@ -80,4 +83,6 @@ COMMANDS = (bond, thaw, unbond)
 async def _facts(actor: Actor, gateway: bytes) -> dict[str, Any]:
     (found,) = await actor.reader.call("Gateways", "bondOf", gateway)
     bonded, thawing, thaws_at = found
-    return {"gateway": checksum(gateway), "bond": bonded, "thawing": thawing, "thaws_at_block": thaws_at}
+    coin = await coin_of(actor.reader)
+    facts = {"gateway": checksum(gateway), "bond": Amount(bonded, coin), "thawing": Amount(thawing, coin)}
+    return {**facts, "thaws_at_block": thaws_at}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from pocketnode.chain.market import Market
 from pocketnode.chain.operations import Profile
 from pocketnode.chain.registrations import Registration, registration_of
 from pocketnode.cli.acting import ADDRESS, FILE, At, By, at_chain, by_key
+from pocketnode.cli.coin import Amount, Coin, coin_of
+from pocketnode.cli.coin import price as prices
 from pocketnode.cli.keys import password_of
 from pocketnode.cli.output import json_option, print_facts
 from pocketnode.crypto import keystore
@@ -92,7 +95,14 @@ def update(
             await operations.update(actor, registration, now.service, profile, operator)
         return await _facts(actor, registration)
 
-    print_facts(by.act(work), as_json)
+    def will(coin: Coin) -> str:
+        said = {"endpoint": endpoint, "price": None if price is None else prices(price, coin)}
+        said |= {"payouts": _payouts(payouts), "fingerprint": fingerprint}
+        said |= {"operator": checksum(operator.address) if operator else None}
+        changes = [f"{name} to {value}" for name, value in said.items() if value]
+        return f"changes of registration {registration} the {', the '.join(changes) or 'nothing'}"
+
+    print_facts(by.act(will, work), as_json)
 
 
 @click.command()
@@ -112,7 +122,9 @@ def bond(registration: int, amount: int, by: By, as_json: bool) -> None:
         await operations.bond_registration(actor, registration, amount)
         return await _facts(actor, registration)
 
-    print_facts(by.act(work), as_json)
+    print_facts(
+        by.act(lambda coin: f"pays {coin.shown(amount)} into the bond of registration {registration}", work), as_json
+    )
 
 
 @click.command()
@@ -131,7 +143,10 @@ def leave(registration: int, by: By, as_json: bool) -> None:
         await operations.leave(actor, registration)
         return await _facts(actor, registration)
 
-    print_facts(by.act(work), as_json)
+    print_facts(
+        by.act(lambda _coin: f"lists registration {registration} in no further session; its whole bond thaws", work),
+        as_json,
+    )
 
 
 @click.command()
@@ -150,7 +165,10 @@ def stay(registration: int, by: By, as_json: bool) -> None:
         await operations.stay(actor, registration)
         return await _facts(actor, registration)
 
-    print_facts(by.act(work), as_json)
+    print_facts(
+        by.act(lambda _coin: f"lists registration {registration} again; what thaws of its bond is bonded again", work),
+        as_json,
+    )
 
 
 @click.command()
@@ -170,7 +188,9 @@ def unbond(registration: int, to: bytes | None, by: By, as_json: bool) -> None:
         await operations.unbond_registration(actor, registration, to or actor.address)
         return await _facts(actor, registration)
 
-    print_facts(by.act(work), as_json)
+    receiver = checksum(to) if to else "itself"
+    will = f"sends what has thawed of the bond of registration {registration} to {receiver}"
+    print_facts(by.act(lambda _coin: will, work), as_json)
 
 
 @click.command("registration")
@@ -186,7 +206,7 @@ def show_registration(registration: int, at: At, as_json: bool) -> None:
     """
 
     async def read(market: Market) -> dict[str, Any]:
-        return facts_of(await market.registration(registration))
+        return facts_of(await market.registration(registration), await coin_of(market.reader))
 
     print_facts(at.look(read), as_json)
 
@@ -194,7 +214,7 @@ def show_registration(registration: int, at: At, as_json: bool) -> None:
 COMMANDS = (update, bond, leave, stay, unbond, show_registration)
 
 
-def facts_of(found: Registration) -> dict[str, Any]:
+def facts_of(found: Registration, coin: Coin) -> dict[str, Any]:
     """Return a registration as commands print it."""
     return {
         "registration": found.id,
@@ -202,17 +222,21 @@ def facts_of(found: Registration) -> dict[str, Any]:
         "owner": checksum(found.owner),
         "operator": checksum(found.operator),
         "endpoint": found.endpoint,
-        "price": found.price,
+        "price": prices(found.price, coin),
         "listed": found.listed,
-        "bond": found.bond,
-        "thawing": found.thawing,
+        "bond": Amount(found.bond, coin),
+        "thawing": Amount(found.thawing, coin),
         "thaws_at_block": found.thaws_at,
-        "payouts": ", ".join(f"{checksum(account)}:{share}" for account, share in found.payouts),
+        "payouts": _payouts(found.payouts),
     }
 
 
 async def _facts(actor: Actor, registration: int) -> dict[str, Any]:
-    return facts_of(await registration_of(actor.reader, registration))
+    return facts_of(await registration_of(actor.reader, registration), await coin_of(actor.reader))
+
+
+def _payouts(payouts: Iterable[tuple[bytes, int]]) -> str:
+    return ", ".join(f"{checksum(account)}:{share}" for account, share in payouts)
 
 
 def _fingerprint(text: str) -> bytes:

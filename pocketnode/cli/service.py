@@ -8,14 +8,16 @@ from typing import Any
 import click
 
 from pocketnode.chain import operations
+from pocketnode.chain.actor import Actor
 from pocketnode.chain.market import Market
 from pocketnode.cli.acting import FILE, SERVICE, At, By, at_chain, by_key
+from pocketnode.cli.coin import Coin, coin_of, price
 from pocketnode.cli.output import json_option, print_facts
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import ConfigError
 from pocketnode.protocol.session import service_name
 from pocketnode.services.gguf import write_tokenizer
-from pocketnode.services.spec import builtin_bytes
+from pocketnode.services.spec import builtin_bytes, parse
 
 
 @click.group()
@@ -56,8 +58,17 @@ def add(
       pocketnode service add --builtin eth --max-price 1000000 --rpc http://127.0.0.1:8545 --keystore owner.json
     """
     raw = _spec_bytes(spec, builtin)
-    added = by.act(lambda actor: operations.add_service(actor, raw, uri, max_price, owner_share))
-    print_facts({"service": service_name(added), "max_price": max_price, "owner_share": owner_share}, as_json)
+    name = parse(raw, str(spec or builtin)).id
+
+    async def work(actor: Actor) -> dict[str, Any]:
+        await operations.add_service(actor, raw, uri, max_price, owner_share)
+        most = price(max_price, await coin_of(actor.reader))
+        return {"service": name, "max_price": most, "owner_share": owner_share}
+
+    def will(coin: Coin) -> str:
+        return f"adds the service {name}, for which nobody may ask more than {price(max_price, coin)}, and pays its fee"
+
+    print_facts(by.act(will, work), as_json)
 
 
 @service.command()
@@ -98,7 +109,7 @@ def show(service: bytes, at: At, as_json: bool) -> None:
             "owner": checksum(found.owner),
             "spec_hash": f"0x{found.spec_hash.hex()}",
             "uri": found.uri,
-            "max_price": found.max_price,
+            "max_price": price(found.max_price, await coin_of(market.reader)),
             "owner_share": found.owner_share,
             "registrations": count,
         }

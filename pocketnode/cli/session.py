@@ -10,6 +10,7 @@ from pocketnode.chain.actor import Actor
 from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
 from pocketnode.cli.acting import ADDRESS, SERVICE, At, By, at_chain, by_key
+from pocketnode.cli.coin import Amount, Coin, coin_of, price
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import BadInput, NotFound
@@ -44,18 +45,19 @@ def show(pot: str, at: At, as_json: bool) -> None:
     """
     wanted = _id(pot)
 
-    async def read(market: Market) -> Book:
+    async def read(market: Market) -> tuple[Book, Coin]:
         found = [f for f in await pots_on_chain(market) if wanted in (f.id, f.session)]
         if len(found) != 1:
             raise NotFound(f"{len(found)} pots of {pot} on chain: name one of `pocketnode session list`")
-        return await book_of(market, found[0])
+        return await book_of(market, found[0]), await coin_of(market.reader)
 
-    book = at.look(read)
+    book, coin = at.look(read)
+    facts, rows = facts_of(book, coin), rows_of(book, coin)
     if as_json:
-        print_facts({**facts_of(book), "suppliers": rows_of(book)}, as_json=True)
+        print_facts({**facts, "suppliers": rows}, as_json=True)
         return
-    print_facts(facts_of(book), as_json=False)
-    print_rows(rows_of(book), as_json=False, title="suppliers")
+    print_facts(facts, as_json=False)
+    print_rows(rows, as_json=False, title="suppliers")
 
 
 @session.command("list")
@@ -71,7 +73,8 @@ def list_command(since: int | None, at: At, as_json: bool) -> None:
     """
 
     async def read(market: Market) -> list[dict[str, Any]]:
-        return [facts_of(await book_of(market, facts)) for facts in await pots_on_chain(market, since)]
+        coin = await coin_of(market.reader)
+        return [facts_of(await book_of(market, facts), coin) for facts in await pots_on_chain(market, since)]
 
     print_rows(at.look(read), as_json, title="pots")
 
@@ -92,7 +95,8 @@ def collect(by: By, as_json: bool) -> None:
         await heads.refresh()
         return await collect_all(actor, Market(actor.reader, heads))
 
-    print_facts(by.act(work), as_json)
+    will = "sends the fees of all final pots to the services' owners and the treasury"
+    print_facts(by.act(lambda _coin: will, work), as_json)
 
 
 async def collect_all(actor: Actor, market: Market) -> dict[str, Any]:
@@ -102,7 +106,7 @@ async def collect_all(actor: Actor, market: Market) -> dict[str, Any]:
     for at in range(0, len(final), POTS_MOST):
         references = [(open_pots[book.pot].key, open_pots[book.pot].priced) for book in final[at : at + POTS_MOST]]
         await actor.do("Settlement", "collect", references)
-    return {"pots": len(final), "collected": sum(book.fee for book in final)}
+    return {"pots": len(final), "collected": Amount(sum(book.fee for book in final), await coin_of(market.reader))}
 
 
 @session.command()
@@ -119,16 +123,17 @@ def suppliers(application: bytes, service: bytes, number: int | None, at: At, as
       pocketnode session suppliers 0x7099... eth --rpc http://127.0.0.1:8545
     """
 
-    async def read(market: Market) -> Session:
-        return await market.session(application, service, market.number_now() if number is None else number)
+    async def read(market: Market) -> tuple[Session, Coin]:
+        wanted = market.number_now() if number is None else number
+        return await market.session(application, service, wanted), await coin_of(market.reader)
 
-    found = at.look(read)
+    found, coin = at.look(read)
     rows = [
         {
             "rank": rank,
             "registration": supplier.registration,
             "operator": checksum(supplier.operator),
-            "price": supplier.price,
+            "price": price(supplier.price, coin),
             "endpoint": supplier.endpoint,
         }
         for rank, supplier in enumerate(found.suppliers)
@@ -137,7 +142,7 @@ def suppliers(application: bytes, service: bytes, number: int | None, at: At, as
     print_rows(rows, as_json, title=f"session {found.number}, blocks {found.start} to {found.end}, {covered}")
 
 
-def facts_of(book: Book) -> dict[str, Any]:
+def facts_of(book: Book, coin: Coin) -> dict[str, Any]:
     """Return a pot as commands print it."""
     return {
         "session": book.number,
@@ -148,14 +153,14 @@ def facts_of(book: Book) -> dict[str, Any]:
         "stated": book.stated,
         "final": book.final,
         "units": sum(line.units for line in book.lines),
-        "pay": sum(line.pay for line in book.lines),
-        "fee": book.fee,
-        "debit": book.debit,
+        "pay": Amount(sum(line.pay for line in book.lines), coin),
+        "fee": Amount(book.fee, coin),
+        "debit": Amount(book.debit, coin),
         "balances": book.balances,
     }
 
 
-def rows_of(book: Book) -> list[dict[str, Any]]:
+def rows_of(book: Book, coin: Coin) -> list[dict[str, Any]]:
     """Return a pot's suppliers as commands print them."""
     return [
         {
@@ -164,11 +169,11 @@ def rows_of(book: Book) -> list[dict[str, Any]]:
             "operator": checksum(line.operator),
             "units": line.units,
             "quality": line.quality / 10_000,
-            "stated": line.stated,
-            "claimed": line.claimed,
-            "pay": line.pay,
-            "compensation": line.compensation,
-            "withdrawn": line.withdrawn,
+            "stated": Amount(line.stated, coin),
+            "claimed": Amount(line.claimed, coin),
+            "pay": Amount(line.pay, coin),
+            "compensation": Amount(line.compensation, coin),
+            "withdrawn": None if line.withdrawn is None else Amount(line.withdrawn, coin),
         }
         for line in book.lines
     ]

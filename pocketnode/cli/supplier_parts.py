@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 from sqlalchemy import Engine
 
 from pocketnode.chain import deployment as deployments
@@ -17,6 +16,7 @@ from pocketnode.chain.client import Rpc
 from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
+from pocketnode.cli.configured import config_options
 from pocketnode.cli.logs import log_at
 from pocketnode.cli.supplier_settling import Settling
 from pocketnode.crypto import keystore
@@ -37,14 +37,7 @@ from pocketnode.supplier.daemon import Outside, Reread
 from pocketnode.web.explorer import Explorer
 from pocketnode.web.own import OwnPots
 
-config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("supplier.yaml"),
-    show_default=True,
-    help="The supplier's configuration file.",
-)
+config_option = config_options("supplier")
 
 
 @dataclass(frozen=True, slots=True)

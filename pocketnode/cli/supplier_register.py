@@ -15,12 +15,14 @@ from pocketnode.chain import operations
 from pocketnode.chain.actor import Actor
 from pocketnode.chain.operations import Profile
 from pocketnode.chain.registrations import registration_of
-from pocketnode.cli.acting import FILE, At, By
+from pocketnode.cli.acting import At, By, keystore_option, password_option, yes_option
+from pocketnode.cli.coin import Coin, coin_of
+from pocketnode.cli.coin import price as prices
 from pocketnode.cli.output import json_option, print_facts
 from pocketnode.cli.registration import facts_of, payout_option
 from pocketnode.cli.supplier_parts import config_option
 from pocketnode.crypto import keystore
-from pocketnode.crypto.keys import Key
+from pocketnode.crypto.keys import Key, checksum
 from pocketnode.errors import ConfigError, NotFound
 from pocketnode.protocol.session import service_id
 from pocketnode.supplier import config as configs
@@ -42,8 +44,9 @@ operator_name_option = click.option(
 @operator_name_option
 @click.option("--bond", type=click.IntRange(0), required=True, help="Base units; pulled from the owner.")
 @payout_option
-@click.option("--keystore", "key_file", type=FILE, required=True, help="The owner's key (see `pocketnode keys`).")
-@click.option("--password-file", type=FILE, help="A file whose first line is its password; asked for if not given.")
+@keystore_option
+@password_option
+@yes_option
 @json_option
 def register(
     service: str,
@@ -53,6 +56,7 @@ def register(
     payouts: tuple[tuple[bytes, int], ...],
     key_file: Path,
     password_file: Path | None,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Offer SERVICE from the next session on, at the price and endpoint of the configuration; the owner's key owns it.
@@ -68,15 +72,19 @@ def register(
     endpoint = public_endpoint(config)
     asyncio.run(_confirm(wanted, config))
     key = key_in(config, wanted, operator)
-    by = By(At(config.deployment, tuple(config.rpc)), key_file, password_file)
+    by = By(At(config.deployment, tuple(config.rpc)), key_file, password_file, yes)
 
     async def work(actor: Actor) -> dict[str, Any]:
         paid = payouts or ((actor.address, 10_000),)
         profile = Profile(key.address, endpoint, paid, fingerprint_of(config.tls))
         made = await operations.register(actor, service_id(service), profile, wanted.price, bond, key)
-        return facts_of(await registration_of(actor.reader, made))
+        return facts_of(await registration_of(actor.reader, made), await coin_of(actor.reader))
 
-    print_facts(by.act(work), as_json)
+    def will(coin: Coin) -> str:
+        bonded, asked = coin.shown(bond), prices(wanted.price, coin)
+        return f"offers {service} at {endpoint} for {asked}, operated by {checksum(key.address)}, and bonds {bonded}"
+
+    print_facts(by.act(will, work), as_json)
 
 
 COMMANDS = (register,)

@@ -44,7 +44,7 @@ class Terminal:
 
     def by(self, name: str) -> list[str]:
         password = str(self.folder / "password")
-        return [*self.at(), "--keystore", str(self.folder / f"{name}.json"), "--password-file", password]
+        return [*self.at(), "--keystore", str(self.folder / f"{name}.json"), "--password-file", password, "--yes"]
 
     def run(self, *words: str, exit_code: int = 0) -> list[dict[str, Any]]:
         result = CliRunner().invoke(main, [*words, "--json"])
