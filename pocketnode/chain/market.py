@@ -45,6 +45,7 @@ class Market:
         self._params: ChainCache[int, Params] = ChainCache(1_000)
         self._sessions: ChainCache[tuple[bytes, bytes, int], Session] = ChainCache(SESSIONS_MOST)
         self._grants: ChainCache[tuple[bytes, bytes, bytes, int], Grant | None] = ChainCache(GRANTS_MOST)
+        self._owners: ChainCache[tuple[int, int], bytes] = ChainCache(GRANTS_MOST)
         self._services: ChainCache[bytes, Service] = ChainCache(1_000)
 
     @property
@@ -112,6 +113,20 @@ class Market:
             there is none.
         """
         return await registration_of(self.reader, registration)
+
+    async def owner(self, registration: int) -> bytes:
+        """Return who owned a registration when it was first asked for in the running session.
+
+        Raises
+        ------
+        NotFound, Unavailable
+            there is none, or no node answers.
+        """
+
+        async def read() -> bytes:
+            return (await self.registration(registration)).owner
+
+        return await self._owners.get((registration, self.number_now()), self._head_hash(), True, read)
 
     async def registration_by(self, service: bytes, operator: bytes) -> Registration | None:
         """Return the registration that an operator key belongs to in a service, or None."""

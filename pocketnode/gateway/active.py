@@ -155,6 +155,7 @@ class ActiveSession:
         self.service = service
         self.purse = purse
         self.seats = {s.operator: Seat(s) for s in session.suppliers}
+        self.owners: dict[bytes, bytes] = {}  # by operator, as far as the chain was asked for them
         self.retiring = False  # a newer session takes the requests
         self.closing = False  # it is stated: nothing is recorded or paid for in it any more
         self._scores = scores
@@ -222,7 +223,7 @@ class ActiveSession:
         score = self._scores.whole(self.service.name, kind, operator, now_s)
         return Standing(
             operator=operator,
-            owner=operator,
+            owner=self.owners.get(operator, operator),
             passes=score.passes,
             tries=score.tries,
             latency_ms=score.latency_ms,

@@ -36,6 +36,15 @@ class Market(Protocol):
     async def grant(self, application: bytes, gateway: bytes, service: bytes, number: int) -> Grant | None:
         """Return a gateway's permission in a session, or None where it has none."""
 
+    async def owner(self, registration: int) -> bytes:
+        """Return the 20-byte address that owns a registration.
+
+        Raises
+        ------
+        PocketError
+            there is none, or no node answers.
+        """
+
 
 class LaneOpener(Protocol):
     """Opens lanes as this gateway; the key stays with who implements it."""

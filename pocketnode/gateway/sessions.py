@@ -169,10 +169,22 @@ class Sessions:
         active = ActiveSession(session, service, purse, params.w_min, self.scores, self.rules)
         self.records.begin(session)
         active.recover(self.records.read(session))
+        self._spawn(self._learn_owners(active))
         if wait:
             await asyncio.sleep(random.random() * JITTER_S)
         await self._open(active)
         return active
+
+    async def _learn_owners(self, active: ActiveSession) -> None:
+        """Read who owns each supplier, beside what users wait for; until it is known, each is taken to own itself."""
+        suppliers = active.session.suppliers
+        found = await asyncio.gather(*(self.market.owner(s.registration) for s in suppliers), return_exceptions=True)
+        for supplier, owner in zip(suppliers, found, strict=True):
+            if isinstance(owner, bytes):
+                active.owners[supplier.operator] = owner
+            elif not isinstance(owner, PocketError):
+                raise owner
+        active.forget_ranking()
 
     async def _open(self, active: ActiveSession) -> None:
         """Open lanes to all suppliers, and go on as soon as the session can be used."""

@@ -110,6 +110,7 @@ def _explained(active: ActiveSession, kind: str) -> list[dict[str, Any]]:
                 "service": active.service.name,
                 "class": kind,
                 "supplier": seat.supplier_hex,
+                "owner": "0x" + standing.owner.hex(),
                 "tier": tier,
                 "why": _why(seat, tier, standing.operator in ranking.capped, now_s),
                 "good_rate": round(standing.rate, 4),

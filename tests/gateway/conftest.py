@@ -107,7 +107,7 @@ async def _start(
     for supplier in suppliers:
         supplier.port = await supplier.server.start("127.0.0.1:0")
         stack.push_async_callback(supplier.server.drain, 0.05)
-    market, kept = FakeMarket(suppliers), Kept()
+    market, kept = FakeMarket(suppliers, owners=config.pop("owners", {})), Kept()
     keys = KeyStore(engine)
     _, secret = keys.create("test", int(time.time()), rules=rules)
     outside = Outside(GATEWAY.address, market, Lanes(), kept, engine)

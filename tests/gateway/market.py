@@ -159,6 +159,7 @@ class FakeMarket:
     cap: int = 10**12
     covered: bool = True
     down: bool = False
+    owners: dict[int, bytes] = field(default_factory=dict)
 
     def number_now(self) -> int:
         return number_at(self.head, PARAMS)
@@ -178,6 +179,9 @@ class FakeMarket:
         bounds = start_of(number, PARAMS), end_of(number, PARAMS)
         found = session_id(application, service, number)
         return Session(found, application, service, number, *bounds, self.covered, listed)
+
+    async def owner(self, registration: int) -> bytes:
+        return self.owners.get(registration - 100, self.suppliers[registration - 100].key.address)
 
     async def grant(self, application: bytes, gateway: bytes, service: bytes, number: int) -> Grant | None:
         return Grant(self.cap, number) if self.cap else None
