@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
@@ -60,15 +61,19 @@ async def _start_one(path: Path, config: GatewayConfig) -> None:
 async def _start_worker(path: Path, number: int) -> None:
     stop = stop_on_signals()
     end_with_parent(stop, END_WITHIN_S)
-    config = configs.load_resolved(path)
-    async with (
-        base(config) as at,
-        share(at, number, path.parent) as (outside, jobs),
-        GatewayDaemon(config, outside, jobs) as daemon,
-    ):
-        jobs["reload"] = _reloading(partial(configs.load_resolved, path), config, [daemon.adopt]).run
-        spare_collector()
-        await daemon.run(stop)
+    config, keeper = configs.load_resolved(path), os.getppid()
+    try:
+        async with (
+            base(config) as at,
+            share(at, number, path.parent) as (outside, jobs),
+            GatewayDaemon(config, outside, jobs) as daemon,
+        ):
+            jobs["reload"] = _reloading(partial(configs.load_resolved, path), config, [daemon.adopt]).run
+            spare_collector()
+            await daemon.run(stop)
+    finally:
+        if os.getppid() != keeper:  # it was killed, and cannot tidy up
+            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 async def _start_keeper(path: Path, config: GatewayConfig) -> None:
