@@ -11,11 +11,11 @@ from pocketnode.backends.failure import BackendFailed, bad_request
 from pocketnode.backends.http import HttpAnswer, HttpCaller, StreamedAnswer, refusal_of
 from pocketnode.backends.ports import Exchange
 from pocketnode.backends.probe import Engine, load, probe
-from pocketnode.backends.usage import StreamMeter, prompt_tokens_about, usage_of
+from pocketnode.backends.usage import StreamMeter, usage_of
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import RemoteError
 from pocketnode.protocol.fault import FaultClass, RelayFailed
-from pocketnode.protocol.metering import TokenRates, token_units
+from pocketnode.protocol.metering import TokenRates, untold_units
 from pocketnode.protocol.payload import AnswerHead, decode_request, encode_answer
 from pocketnode.services.spec import ServiceSpec
 
@@ -199,7 +199,6 @@ class _Passing:
         self._exchange = exchange
         self._rates = rates
         self._meter = StreamMeter()
-        self._prompt_tokens = prompt_tokens_about(len(exchange.body))
 
     async def run(self, answer: StreamedAnswer) -> int:
         """Return the units of the whole stream.
@@ -225,13 +224,16 @@ class _Passing:
             await self._exchange.start(encode_answer(AnswerHead(200, {"content-type": content_type})))
             self.begun = True
         if tokens:  # told before they are sent: the end of a stream never waits for a hold
-            await self._exchange.produced(token_units(self._prompt_tokens, sent_tokens, self._rates))
+            await self._exchange.produced(self._untold(sent_tokens))
         await self._exchange.write(data)
 
     def _units(self) -> int:
         if self._meter.usage is not None:
             return self._meter.usage.units(self._rates)
-        return token_units(self._prompt_tokens, self._meter.tokens, self._rates)
+        return self._untold(self._meter.tokens)
+
+    def _untold(self, pieces: int) -> int:
+        return untold_units(len(self._exchange.body), pieces, self._rates)
 
 
 def _request_head(raw: bytes) -> tuple[str, str]:

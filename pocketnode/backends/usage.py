@@ -38,15 +38,10 @@ def usage_of(answer: Any) -> Usage | None:
     return Usage(prompt, output)
 
 
-def prompt_tokens_about(body_bytes: int) -> int:
-    """Return a fair guess of a prompt's tokens, used until the engine tells them: four bytes a token."""
-    return body_bytes // 4
-
-
 class StreamMeter:
     """Follows a stream of server-sent events and counts what it carries.
 
-    Each event with text is one token until the engine's own usage, in the last event, says better.
+    Each event with text is one token until the engine's own usage, in the last event, says better (rule 3.16).
     """
 
     def __init__(self) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+PROMPT_BYTES_A_TOKEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,17 @@ def token_units(prompt_tokens: int, output_tokens: int, rates: TokenRates) -> in
     180
     """
     return prompt_tokens * rates.prompt + output_tokens * rates.output
+
+
+def untold_units(body_bytes: int, pieces: int, rates: TokenRates) -> int:
+    """Return what a stream has cost so far while its engine has not told usage (rule 3.16).
+
+    Four bytes of the request's body are a token, rounded down; so is each event with text.
+
+    >>> untold_units(body_bytes=103, pieces=5, rates=TokenRates(prompt=1, output=4))
+    45
+    """
+    return token_units(body_bytes // PROMPT_BYTES_A_TOKEN, pieces, rates)
 
 
 def prompt_tokens_most(body_bytes: int) -> int:
