@@ -32,13 +32,13 @@ KEYS = [
 
 
 @contextmanager
-def anvil(*options: str) -> Iterator[str]:
+def anvil(*options: str, hardfork: str = "prague") -> Iterator[str]:
     """Run anvil and give its URL. It mines a block for each transaction unless an option says otherwise."""
     assert BINARY is not None, "run `npm ci` first"
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    command = [str(BINARY), "--silent", "--port", str(port), "--hardfork", "prague", *options]
+    command = [str(BINARY), "--silent", "--port", str(port), "--hardfork", hardfork, *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         yield f"http://127.0.0.1:{port}"
@@ -59,8 +59,9 @@ async def ready(rpc: Rpc) -> None:
 
 
 async def mine(rpc: Rpc, blocks: int = 1) -> None:
-    """Mine blocks at once."""
-    await rpc.ask("anvil_mine", hex(blocks))
+    """Mine blocks at once, many of them in pieces that do not take an RPC's patience."""
+    for at in range(0, blocks, 1_000):
+        await rpc.ask("anvil_mine", hex(min(1_000, blocks - at)))
 
 
 async def mine_to(rpc: Rpc, number: int) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from pocketnode.chain import deployment as deployments
 from pocketnode.chain.client import Rpc
 from pocketnode.chain.follower import Follower
-from pocketnode.chain.heads import Heads
+from pocketnode.chain.heads import Heads, confirmations_of
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
 from pocketnode.chain.sender import Sender
@@ -35,9 +35,11 @@ from pocketnode.protocol.quality import Slo
 from pocketnode.protocol.session import service_name
 from pocketnode.services.spec import builtin
 from pocketnode.settlement.files import RecordFiles
+from pocketnode.settlement.poking import Poking
 from pocketnode.settlement.pruning import Pruning
 from pocketnode.settlement.records import SessionRecords
 from pocketnode.settlement.stating import Stating
+from pocketnode.settlement.withdrawing import Collecting
 from pocketnode.store.counters import COLUMNS
 from pocketnode.store.engine import open_store
 from pocketnode.store.events import EventStore
@@ -109,8 +111,10 @@ class Settling:
         market, key, config = at.market, at.key, at.config
         self.catalog = catalog_of(config)
         events, journal = EventStore(at.engine), Journal(at.engine, key.address)
-        follower = Follower(market.reader, at.heads, events)
-        sender = Sender(at.rpc, at.heads, key, journal, market.deployment.chain_id)
+        deployed = market.deployment
+        confirmations = confirmations_of(config.statements.confirmations, deployed.windows.statement)
+        follower = Follower(market.reader, at.heads, events, confirmations)
+        sender = Sender(at.rpc, at.heads, key, journal, deployed.chain_id, confirmations)
         whole = Gathering(log, locks).whole
         withhold = config.statements.withhold
         slo_of = _slo_of(self.catalog)
@@ -126,8 +130,11 @@ class Settling:
             "events": follower.run,
             "explorer": explorer.run,
             "statements": self._stating.run,
+            "seeds": Poking(market, sender, key.address, at.pots).run,
             "pruning": pruning.run,
         }
+        if config.statements.collect:
+            self.jobs["fees"] = Collecting(market, follower, sender, at.pots).run
 
     def adopt(self, config: GatewayConfig, catalog: Catalog) -> None:
         """Go on with a changed configuration."""

@@ -22,6 +22,7 @@ from pocketnode.protocol.session import pot_id, service_id
 from pocketnode.settlement.auditing import Auditing, facts_of
 from pocketnode.settlement.claiming import Claiming
 from pocketnode.settlement.hearing import Hearing
+from pocketnode.settlement.poking import Poking
 from pocketnode.settlement.pruning import Pruning
 from pocketnode.settlement.withdrawing import Withdrawing, WithdrawPolicy
 from pocketnode.store.audits import AuditRow, AuditStage, AuditStore
@@ -179,6 +180,7 @@ class Settling:
         auditing = Auditing(market, self._follower, key.address, receipts, audits, source, self._slos.__getitem__)
         pruning = Pruning(market, key.address, pots, EventStore(self._engine), journal, receipts, audits=audits)
         jobs: dict[str, Job] = {"sender": sender.run, "pruning": pruning.run}
+        jobs["seeds"] = Poking(market, sender, key.address, pots).run
         if settings.prices:
             jobs["prices"] = pricing.run
         if settings.claim:

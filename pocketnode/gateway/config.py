@@ -46,6 +46,14 @@ class Statements(_Strict):
     """What is done when a session ends."""
 
     withhold: bool = Field(default=False, description="for tests: post none, so that suppliers claim")
+    collect: bool = Field(
+        default=False, description="pay out the fees of own sessions, to services' owners and the treasury; costs gas"
+    )
+    confirmations: int | None = Field(
+        default=None,
+        ge=0,
+        description="blocks on top until what the chain says is acted upon; 12, or a 20th of a short statement window",
+    )
 
 
 class Limits(_Strict):

@@ -11,7 +11,7 @@ from pathlib import Path
 from pocketnode.chain import operations
 from pocketnode.chain.actor import Actor, acting, sending
 from pocketnode.chain.client import Rpc
-from pocketnode.chain.deploy import LOCAL_SPANS, Plan, deploy
+from pocketnode.chain.deploy import LOCAL_SPANS, Plan, Spans, deploy
 from pocketnode.chain.deployment import Deployment
 from pocketnode.chain.follower import Follower
 from pocketnode.chain.heads import Heads
@@ -27,6 +27,7 @@ from pocketnode.protocol.record import RelayRecord
 from pocketnode.protocol.types import Receipt, Response, Session, SignedReceipt, SignedResponse
 from pocketnode.services.spec import builtin_bytes
 from pocketnode.settlement.claiming import Claiming
+from pocketnode.settlement.poking import Poking
 from pocketnode.settlement.pruning import Keep, Pruning
 from pocketnode.settlement.records import SessionRecords
 from pocketnode.settlement.stating import Stating
@@ -59,10 +60,10 @@ class Stage:
         return self.deployment.windows.length
 
 
-async def set_up(rpc: Rpc, escrow: int = ESCROW, cap: int = CAP, bond: int = 0) -> Stage:
+async def set_up(rpc: Rpc, escrow: int = ESCROW, cap: int = CAP, bond: int = 0, spans: Spans = LOCAL_SPANS) -> Stage:
     """Deploy, add the service, fund the application, register the suppliers, and go to the next session's start."""
     async with sending(rpc, KEYS[0]) as sender:
-        deployment = await deploy(rpc, sender, Plan(spans=LOCAL_SPANS))
+        deployment = await deploy(rpc, sender, Plan(spans=spans))
     async with acting(rpc, deployment, KEYS[0]) as actor:
         service = await operations.add_service(actor, builtin_bytes("eth"), "", max_price=10 * PRICE, owner_share=5_000)
         for key in (APPLICATION, GATEWAY, *SUPPLIERS):
@@ -123,6 +124,9 @@ class Party:
 
     def collecting(self) -> Collecting:
         return Collecting(self.market, self.follower, self.sender, self.pots)
+
+    def poking(self) -> Poking:
+        return Poking(self.market, self.sender, self.key.address, self.pots)
 
     def pruning(self) -> Pruning:
         stores = self.pots, self.events, self.journal, self.receipts, self.records
