@@ -163,8 +163,11 @@ class Attempt:
         self.seat.count(record, active.service.slo)
 
     def _record(self, verdict: Verdict, first_s: float, done_s: float) -> RelayRecord:
-        ended = self.ended
+        reply = self.reply
+        ended = self.ended or (reply.refused if reply is not None else None)
         receipt, response = (ended.receipt, ended.response) if ended is not None else (ZERO32, ZERO32)
+        if ended is None and reply is not None:
+            receipt = reply.receipt
         first_ms, done_ms = min(MS_MOST, int(first_s * 1000)), min(MS_MOST, int(done_s * 1000))
         return RelayRecord(receipt, response, self.seat.supplier.index, self.units, first_ms, done_ms, verdict)
 

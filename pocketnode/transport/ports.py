@@ -187,6 +187,14 @@ class Reply(Protocol):
         """
 
     @property
+    def receipt(self) -> bytes:
+        """The 32-byte digest of the newest Receipt of this relay, as signed by us."""
+
+    @property
+    def refused(self) -> Ended | None:
+        """The verified end of a signed error (rule 3.12), once that was raised; it is never accepted."""
+
+    @property
     def ended(self) -> Ended | None:
         """Set once `read` has returned None."""
 

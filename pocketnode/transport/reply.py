@@ -57,6 +57,7 @@ class LaneReply:
         "_waiter",
         "ended",
         "head",
+        "refused",
         "sent",
     )
 
@@ -71,6 +72,7 @@ class LaneReply:
         self.sent = sent
         self.head = b""
         self.ended: Ended | None = None
+        self.refused: Ended | None = None
         self._older: list[Sent] = []
         self._supplier = supplier
         self._domain = domain
@@ -122,6 +124,11 @@ class LaneReply:
         return self.ended
 
     @property
+    def receipt(self) -> bytes:
+        """The digest of the newest Receipt of this relay."""
+        return self.sent.digest
+
+    @property
     def over(self) -> bool:
         """Whether nothing more comes."""
         return self.ended is not None or self._error is not None
@@ -168,8 +175,10 @@ class LaneReply:
         if isinstance(ended, RemoteError):
             self.fail(ended)
         elif self._fault_body is not None:
+            self.refused = ended
             self.fail(self._signed_fault())
         elif done.fault and done.fault != FaultClass.CANCELLED:
+            self.refused = ended
             self.fail(RelayFailed(_fault_class(done.fault), "the answer broke off"))
         else:
             self.ended = ended

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pocketnode.gateway.continuing import Continuation, Delivered, Diverged
 from pocketnode.protocol.quality import Verdict
+from pocketnode.protocol.types import ZERO32
 from pocketnode.transport.ports import Relay, Served
 from tests.gateway.conftest import Running, Start
 from tests.gateway.market import EVENTS, Answer, broken, chat, event, node, reply_json
@@ -155,3 +156,18 @@ def test_a_text_that_begins_otherwise_is_refused(sent: str, other: str) -> None:
         return
     with pytest.raises(Diverged):
         Continuation(sent).feed(chunks_of(list(other) or [""]))
+
+
+async def test_records_of_failed_attempts_name_the_receipt_and_the_signed_error(start: Start) -> None:
+    gateway = await start(suppliers=2)
+    answers: Any = (broken, lies_about_ids)
+    for supplier, answer in zip(gateway.suppliers, answers, strict=True):
+        supplier.answers["eth"] = answer
+    await gateway.rpc("eth_getCode", "0x1", "latest")
+    for supplier in gateway.suppliers:
+        await supplier.server.drain(0)
+    await gateway.rpc("eth_getCode", "0x2", "latest")
+    records = gateway.records()
+    assert {r.verdict for r in records} >= {Verdict.WRONG, Verdict.FAULT}
+    assert all(r.receipt != ZERO32 and r.response != ZERO32 for r in records[:2])
+    assert len({r.receipt for r in records}) == len(records)
