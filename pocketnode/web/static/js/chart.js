@@ -6,7 +6,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 export const COLOURS = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"];
 
-function axes(format, spanS, nothing) {
+function axes({ format, spanS, tick }, nothing) {
   const shared = {
     stroke: () => css("--text-3"),
     font: '11px "Inter", system-ui, sans-serif',
@@ -14,15 +14,15 @@ function axes(format, spanS, nothing) {
     grid: { stroke: () => css("--line"), width: 1 },
   };
   const time = { ...shared, grid: { show: false }, size: 26, gap: 6, space: 90 };
-  time.values = (_, splits) => splits.map((t) => clock(t, Math.max(spanS, 3601)));
-  if (spanS <= 600) time.space = 64;
-  if (spanS <= 600) time.values = (_, splits) => splits.map((t) => clock(t, spanS));
+  if (spanS <= 600 || tick) time.space = 64;
+  const shown = tick ?? ((t) => clock(t, spanS <= 600 ? spanS : Math.max(spanS, 3601)));
+  time.values = (_, splits) => splits.map((t) => (tick && t % 1 ? "" : shown(t)));
   const value = { ...shared, size: 58, gap: 6, space: 34, values: (_, splits) => splits.map((v) => (v === null || nothing ? "" : format(v))) };
   return [time, value];
 }
 
 function options(props, width, onCursor) {
-  const { lines, format, spanS, height = 168, low = 0, high } = props;
+  const { lines, height = 168, low = 0, high } = props;
   const top = (_, __, most) => [low, high ?? (most > low ? low + (most - low) * 1.12 : low + 1)];
   return {
     width,
@@ -30,8 +30,8 @@ function options(props, width, onCursor) {
     padding: [8, 22, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "page" }, points: { size: 6 }, drag: { x: false, y: false }, y: false },
-    scales: { x: { time: true }, y: { range: props.range ?? top } },
-    axes: axes(format, spanS, isNothing(props)),
+    scales: { x: { time: !props.tick }, y: { range: props.range ?? top } },
+    axes: axes(props, isNothing(props)),
     series: [
       {},
       ...lines.map((line) => ({
@@ -88,11 +88,11 @@ function usePlot(props, frame, onCursor) {
 }
 
 /**
- * t: Unix seconds; lines: [{name, colour, values, fill, sparse}], sparse where a value is known only while there is traffic; format: number -> text; spanS: seconds shown.
+ * t: Unix seconds, or whatever `tick` puts in words; lines: [{name, colour, values, fill, sparse}], sparse where a value is known only while there is traffic; format: number -> text; spanS: seconds shown.
  * The text under a chart says in words what the picture shows.
  */
 export function Chart(props) {
-  const { title, headline, unit, lines, t, format, spanS, empty } = props;
+  const { title, headline, unit, lines, t, format, spanS, empty, tick } = props;
   const frame = useRef(null);
   const [at, setAt] = useState(null);
   usePlot(props, frame, setAt);
@@ -113,7 +113,7 @@ export function Chart(props) {
           <i style=${{ background: `var(${line.colour})` }}></i>${line.name} <b>${format(line.values[place])}</b>
         </span>`,
       )}
-      ${t.length > 0 && at !== null && html`<span class="at">${clock(t[place], spanS)}</span>`}
+      ${t.length > 0 && at !== null && html`<span class="at">${tick ? tick(t[place]) : clock(t[place], spanS)}</span>`}
     </div>
   </figure>`;
 }

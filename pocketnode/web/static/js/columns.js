@@ -1,8 +1,8 @@
-// Works on chart columns as the daemon sends them: {step_s, t, series: {name: {relays, good, units, amount, p50_ms, ..}}}.
+// Works on chart columns as the daemon sends them: {step_s, t, series: {name: {relays, good, .., p50_ms, .., errors}}}.
 
-const COUNTS = ["relays", "good", "units", "amount"];
-const TIMES = ["p50_ms", "p95_ms", "p99_ms"];
-const NAMES = [...COUNTS, ...TIMES];
+const COUNTS = ["relays", "good", "kept", "refused", "units", "amount"];
+const TIMES = ["p50_ms", "p95_ms", "p99_ms", "first_p50_ms", "first_p95_ms"];
+const NAMES = [...COUNTS, ...TIMES, "errors"]; // in the order of a row of the daemon's
 
 /** Add one event's rows to columns over `spanS` seconds; returns new columns, so that charts see the change. */
 export function appended(data, tick, spanS) {
@@ -47,6 +47,13 @@ function join(out, to, columns, from) {
     out[column][to] = before === null ? value : (before * out.good[to] + value * good) / (out.good[to] + good || 1);
   }
   for (const column of COUNTS) out[column][to] += columns[column][from];
+  out.errors[to] = merged(out.errors[to], columns.errors[from]);
+}
+
+function merged(one, other) {
+  const sum = { ...one };
+  for (const [name, n] of Object.entries(other)) sum[name] = (sum[name] ?? 0) + n;
+  return sum;
 }
 
 /** All services as one. Latencies of different services say nothing together, so they are left out. */
@@ -54,6 +61,7 @@ export function total(data) {
   const out = blank(data.t.length);
   for (const columns of Object.values(data.series)) {
     for (const column of COUNTS) columns[column].forEach((value, place) => (out[column][place] += value));
+    columns.errors.forEach((errors, place) => (out.errors[place] = merged(out.errors[place], errors)));
   }
   return out;
 }
@@ -67,6 +75,12 @@ export function summed(columns) {
 
 export function ratio(above, below) {
   return above.map((value, place) => (below[place] ? value / below[place] : null));
+}
+
+/** The `most` classes of errors that happened most, and how often each did at every step. */
+export function errorLines(columns, most) {
+  const sums = Object.entries(summed(columns).errors).sort((a, b) => b[1] - a[1]);
+  return sums.slice(0, most).map(([name, n]) => ({ name, n, values: columns.errors.map((errors) => errors[name] ?? 0) }));
 }
 
 export function perSecond(values, stepS) {
@@ -90,6 +104,7 @@ export function evened(data) {
 }
 
 function empty(column) {
+  if (column === "errors") return {};
   return column.endsWith("_ms") ? null : 0;
 }
 

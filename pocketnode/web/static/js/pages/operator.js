@@ -1,7 +1,7 @@
 // The supplier's own page: what it serves, what it is owed and has earned, and what its operator should act upon.
 
 import { COLOURS, Chart } from "../chart.js";
-import { perSecond, ratio, summed, total } from "../columns.js";
+import { evened, joined, perSecond, ratio, summed, total } from "../columns.js";
 import { amount, brief, column, count, exactAmount, ms, percent, plural, short } from "../format.js";
 import { html, useState } from "../html.js";
 import { Icon } from "../icons.js";
@@ -24,6 +24,7 @@ export function Operator({ about }) {
     ${data.value ? html`<${Charts} about=${about} data=${data.value} spanS=${spanOf(span)} />` : html`<${Card}><${Waiting} error=${data.error} what="The series" /><//>`}
     <${Backends} now=${now} />
     <${Gateways} about=${about} now=${now} />
+    <${GatewayCharts} about=${about} spanS=${spanOf(span)} />
     ${about.token && now.registrations && html`<${Offers} about=${about} now=${now} />`}
     ${about.token && html`<${Claims} about=${about} block=${now.block} />`}
   <//>`;
@@ -73,6 +74,47 @@ function Charts({ about, data, spanS }) {
       ? html`<${Chart} title="Served a minute" headline=${amount(sum(all.amount), about.token)} unit=${about.token.symbol} lines=${lines((c) => c.amount.map((v) => (v * 60) / data.step_s), { fill: true })} format=${(v) => amount(v, about.token)} zeroIsNothing ...${shared} empty="Nothing was earned in this span" />`
       : html`<${Chart} title="Answered" lines=${lines((c) => ratio(c.good, c.relays))} format=${(v) => percent(v)} ...${shared} />`}
   </section>`;
+}
+
+/** All services of a gateway as one; relays of several services have no time in common that says anything. */
+function GatewayCharts({ about, spanS }) {
+  const chart = useLoad(`/api/chart?span_s=${spanS}&peers=1`, spanS > 3600 ? 30_000 : 10_000);
+  const sessions = usePaidSessions(about);
+  if (!chart.value) return null;
+  const data = evened(joined(chart.value, Math.max(20, SPANS.find((one) => one.s === spanS).step)));
+  const gateways = Object.entries(data.series)
+    .sort((a, b) => summed(b[1]).relays - summed(a[1]).relays)
+    .slice(0, COLOURS.length);
+  const lines = (values, extra = {}) => gateways.map(([name, columns], place) => ({ name: brief(name), colour: COLOURS[place], values: values(columns), ...extra }));
+  const shared = { t: data.t, spanS, height: 150, empty: "No relays in this span" };
+  const colours = new Map(gateways.map(([name], place) => [name, COLOURS[place]]));
+  return html`<section class="grid-3" aria-label="Charts by gateway">
+    <${Chart} title="Relays a second, by gateway" lines=${lines((c) => perSecond(c.relays, data.step_s), { fill: gateways.length === 1 })} format=${short} zeroIsNothing ...${shared} />
+    ${about.token
+      ? html`<${Chart} title="Served a minute, by gateway" unit=${about.token.symbol} headline="" lines=${lines((c) => c.amount.map((v) => (v * 60) / data.step_s), { fill: gateways.length === 1 })} format=${(v) => amount(v, about.token)} zeroIsNothing ...${shared} />`
+      : html`<${Chart} title="Answered, by gateway" lines=${lines((c) => ratio(c.good, c.relays), { sparse: true })} format=${(v) => percent(v)} ...${shared} />`}
+    ${sessions && html`<${Chart} title="Multiplier, by gateway" t=${sessions.t} lines=${sessions.lines(colours)} format=${(v) => (v === null || v === undefined ? "–" : v.toFixed(3))} range=${() => [0.85, 1.22]} spanS=${sessions.span} tick=${(n) => `#${count(n)}`} height=${150} empty="No session is paid yet" />`}
+  </section>`;
+}
+
+/** Pay over what equal quality would have paid, by session and gateway, as this supplier's own store has it. */
+function usePaidSessions(about) {
+  const own = useLoad(about.token ? "/api/own?limit=200" : null, 20_000).value;
+  if (!own) return null;
+  const paid = own.pots.filter((pot) => pot.stage === "paid" && Number(pot.earned)).sort((a, b) => a.session - b.session);
+  const t = [...new Set(paid.map((pot) => pot.session))];
+  const span = Math.max(4, t.length ? t[t.length - 1] - t[0] : 4);
+  const lines = (colours) =>
+    [...new Set(paid.map((pot) => pot.gateway))].slice(0, COLOURS.length).map((gateway, place) => {
+      const values = t.map((number) => {
+        const pots = paid.filter((pot) => pot.session === number && pot.gateway === gateway);
+        const earned = pots.reduce((sum, pot) => sum + Number(pot.earned), 0);
+        const net = earned * (1 - (about.fee ?? 0) / 10_000);
+        return net ? pots.reduce((sum, pot) => sum + Number(pot.paid), 0) / net : null;
+      });
+      return { name: brief(gateway), colour: colours.get(gateway.toLowerCase()) ?? COLOURS[place], values, sparse: true };
+    });
+  return { t, span, lines };
 }
 
 const STATES = { closed: ["good", "In use"], warming: ["warn", "Warming up"], open: ["bad", "Left alone"] };
