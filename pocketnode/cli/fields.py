@@ -63,9 +63,10 @@ def example(model: type[BaseModel], indent: int = 0) -> Iterator[str]:
             yield f"{pad}# {field.description}"
         if inner is None:
             yield _line(pad, key, name, field)
-        elif not field.is_required() and field.get_default(call_default_factory=True) is None:
+        elif not field.is_required() and not field.get_default(call_default_factory=True):
             yield f"{pad}# {key}:"
-            yield from _commented(example(inner, indent + 1), pad)
+            lines = _item(list(example(inner, indent + 2)), pad) if suffix else example(inner, indent + 1)
+            yield from _commented(lines, pad)
         elif suffix:
             yield f"{pad}{key}:"
             yield from _item(list(example(inner, indent + 2)), pad)

@@ -122,15 +122,24 @@ class Settling:
         gas_wei = min(row["gas_wei"] for row in facts["operators"])
         return {**facts, **audits, "gas_wei": gas_wei, "settles": self.leading}
 
-    def gauges(self) -> Iterable[Gauge]:
-        """Return the numbers that a scrape shows."""
-        for stage in (stage for stage in AuditStage if stage is not AuditStage.WAITING):
-            ended = sum(book.auditing.ended[stage] for book in self._books.values())
-            yield Gauge("audits_total", "statements recomputed, by what came of it", ended, (("result", str(stage)),))
-
     def hearing(self, accounts: Callable[[], Iterable[GatewayAccount]]) -> Hearing:
         """Return the job that writes down what sessions say that audits need."""
         return Hearing(self._engine, lambda: map(_heard, accounts()))
+
+    def gauges(self) -> Iterable[Gauge]:
+        """Return the numbers that a scrape shows; gas where this process settles."""
+        for stage in (stage for stage in AuditStage if stage is not AuditStage.WAITING):
+            ended = sum(book.auditing.ended[stage] for book in self._books.values())
+            yield Gauge("audits_total", "statements recomputed, by what came of it", ended, (("result", str(stage)),))
+        yield Gauge("settles", "1 where this process holds the store's lease", float(self.leading))
+        for address, book in self._books.items():
+            label = (("operator", self._names[address]),)
+            if book.sender.balance_wei is not None:
+                yield Gauge("gas_wei", "what the key has for gas", book.sender.balance_wei, label)
+            sums = self.money.sums(address)
+            yield Gauge("pending_amount", "earned and not final", sums["pending"], label)
+            yield Gauge("paid_amount", "sent to the payout addresses", sums["paid"], label)
+            yield Gauge("missed_amount", "not claimed in time", sums["missed"], label)
 
     async def _wait_turn(self) -> None:
         waits = False

@@ -1,4 +1,4 @@
-"""Prometheus metrics. Labels are bounded: services, backends and outcomes, all from the configuration or a fixed list.
+"""Prometheus metrics. Labels are bounded: services, backends, keys, outcomes, from the configuration or a fixed list.
 
 | metric | labels | meaning |
 |---|---|---|
@@ -14,6 +14,11 @@
 | pocketnode_supplier_unacknowledged_units | service | served and not yet acknowledged |
 | pocketnode_supplier_unsaved_lanes | | lanes whose newest Receipt is not on disk |
 | pocketnode_supplier_block | | newest block known |
+| pocketnode_supplier_settles | | 1 where this process holds the store's lease and settles |
+| pocketnode_supplier_gas_wei | operator | what the key has for gas; where this process settles |
+| pocketnode_supplier_pending_amount | operator | base units earned whose pay is not final |
+| pocketnode_supplier_paid_amount | operator | base units sent to the payout addresses |
+| pocketnode_supplier_missed_amount | operator | base units not claimed in time |
 | pocketnode_supplier_audits_total | result | statements recomputed from their records: `agrees`, `differs`, .. |
 """
 

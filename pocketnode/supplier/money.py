@@ -77,6 +77,10 @@ class Money:
     def _known(self) -> list[Pot]:
         return [pot for pots in self._by_operator.values() for pot in pots]
 
+    def sums(self, operator: bytes) -> dict[str, int]:
+        """Return what one key earned, was paid, waits for and missed, in base units, as last looked at."""
+        return _sums(self._by_operator.get(operator, []))
+
     async def facts(self) -> dict[str, Any]:
         """Return sums and gateways as JSON values; amounts in base units."""
         await self.refresh()

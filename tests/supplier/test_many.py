@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,18 @@ async def test_one_process_earns_for_every_key_that_it_has(real: Market, config:
         assert code == 0, said
         assert await real.paid(PAYOUT) == 98
         assert await real.paid(SECOND_PAYOUT) == 196
+        text = await asyncio.to_thread(scraped, config)
+        assert 'pocketnode_supplier_gas_wei{operator="second"}' in text
+        assert 'pocketnode_supplier_missed_amount{operator="operator"} 0.0' in text
+        assert "pocketnode_supplier_settles 1.0" in text
         process.kill()
+
+
+def scraped(config: Path) -> str:
+    """Return what /metrics says."""
+    admin = yaml.safe_load(config.read_text())["admin"]["listen"]
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
 
 
 async def test_a_price_in_the_file_is_asked_from_the_next_session_on(

@@ -57,7 +57,16 @@ async def test_what_is_wrong_is_named_with_its_remedy(config: Path) -> None:
 
 async def test_only_what_a_backend_does_is_registered(real: Market, config: Path) -> None:
     keystore.create(config.with_name("newcomer.json"), NEWCOMER, "secret", keystore.LIGHT_COST)
-    words = ["register", "eth", "--bond", "1000", "--yes", "--json", "--keystore", str(config.with_name("newcomer.json"))]
+    words = [
+        "register",
+        "eth",
+        "--bond",
+        "1000",
+        "--yes",
+        "--json",
+        "--keystore",
+        str(config.with_name("newcomer.json")),
+    ]
     words += ["--password-file", str(config.with_name("password"))]
     gone = [{"id": "eth", "price": 7, "backends": [{"url": "http://127.0.0.1:1"}]}]
     before = change(config, services=gone, keystore="newcomer.json")
