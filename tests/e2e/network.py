@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -59,13 +60,19 @@ def json_of(*words: str | Path, timeout_s: float = 60) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a supervisor in the foreground; end it however the test ended."""
+def running(folder: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run a supervisor in the foreground, its environment with `env` besides; end it however the test ended."""
     words = ("localnet", "up", "--no-view", "--gateway-port", "0", "--dir", str(folder), *options)
     said = folder.with_suffix(".said")
     with (
         said.open("w") as out,
-        subprocess.Popen([sys.executable, "-m", "pocketnode", *words], stdout=out, stderr=out, text=True) as supervisor,
+        subprocess.Popen(
+            [sys.executable, "-m", "pocketnode", *words],
+            stdout=out,
+            stderr=out,
+            text=True,
+            env={**os.environ, **(env or {})},
+        ) as supervisor,
     ):
         try:
             wait_ready(folder, supervisor, said)
