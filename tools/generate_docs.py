@@ -26,7 +26,8 @@ default. Relative paths are meant from the folder of the file.
 
 The environment stands over the file: `POCKETNODE_SUPPLIER__ADMIN__LISTEN=0.0.0.0:9100` sets `admin.listen` of a
 supplier, `POCKETNODE_GATEWAY__RPC='[http://one, http://two]'` the nodes of a gateway. Two underscores part the keys of
-a path, items of a list go by number, values are YAML. A flag of a command stands over both.
+a path, items of a list go by number, values are YAML. Flags stand over both: `--set admin.listen=0.0.0.0:9100` says the
+same to one command, and holds as well when a daemon reads its file again.
 
 `pocketnode config example supplier` prints a whole file, `pocketnode config check supplier FILE` checks one, and
 `pocketnode config schema supplier` prints the JSON schema that editors complete by.
@@ -39,12 +40,17 @@ _FILES: Final[tuple[tuple[str, type[BaseModel], str], ...]] = (
 _COMMANDS: Final = """# Command reference
 
 What each command says with `--help`. Commands that read print tables for people and, with `--json`, one JSON object a
-line for programs. What moves money shows what will happen and asks; `--yes` skips the question.
+line for programs, or with `--field NAME` one value of it for a shell. Amounts are base units in JSON, whole tokens with
+their symbol for people. What moves money or removes something says what will happen and asks; `--yes` skips that.
+
+What options share can stand in the environment: `POCKETNODE_RPC`, `POCKETNODE_DEPLOYMENT`, `POCKETNODE_KEYSTORE`,
+`POCKETNODE_PASSWORD_FILE`, `POCKETNODE_API_KEY`, `POCKETNODE_GATEWAY_CONFIG`, `POCKETNODE_SUPPLIER_CONFIG`. Where an
+address is asked for, the key file of one will do.
 
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | failed for a reason that has no code of its own |
+| 1 | failed for a reason that has no code of its own, or you said no |
 | 2 | the command line or a configuration is wrong: the operator must act |
 | 3 | a rule of [the protocol](protocol.md) was broken |
 | 4 | not available now; later or elsewhere it may be |

@@ -141,10 +141,15 @@ class By:
 
 
 def confirmed() -> None:
-    """Ask whether to go on, and end the command where the answer is not yes."""
-    if not click.confirm("go on?", err=True):
+    """Ask whether to go on, and end the command where the answer is not yes or nobody answers."""
+    try:
+        agreed = click.confirm("go on?", err=True)
+    except click.Abort:
+        agreed = False
+        say("")
+    if not agreed:
         say("nothing was done; `--yes` skips the question")
-        raise click.Abort
+        raise click.exceptions.Exit(1)
 
 
 def at_chain(command: Callable[..., None]) -> Callable[..., None]:

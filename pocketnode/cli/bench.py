@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from pocketnode.cli.busy import busy
 from pocketnode.cli.output import json_option, print_facts, print_rows, say
 
 KINDS: Final = ("json-rpc", "chat", "stream")
@@ -80,7 +81,8 @@ def load(
         on_end=account.stop,
     )
     say(f"{'open' if rate else 'closed'} loop, {warmup:g} s of warm-up, then {seconds:g} s ...")
-    run = uvloop.run(open_loop(what, rate, seconds) if rate else closed_loop(what, connections, seconds))
+    with busy("asking", warmup + seconds):
+        run = uvloop.run(open_loop(what, rate, seconds) if rate else closed_loop(what, connections, seconds))
     print_facts(facts_of(run, account if pids else None), as_json)
 
 
@@ -95,7 +97,9 @@ def protocol(as_json: bool) -> None:
     """
     from pocketnode.bench.protocol import measure, steps
 
-    print_rows((measure(step) for step in steps()), as_json, "microseconds for each, on one core")
+    with busy("timing"):
+        rows = [measure(step) for step in steps()]
+    print_rows(rows, as_json, "microseconds for each, on one core")
 
 
 def default_body(kind: str, model: str, tokens: int) -> str:

@@ -11,7 +11,7 @@ import click
 from pydantic import BaseModel
 
 from pocketnode.cli.fields import example as example_lines
-from pocketnode.cli.output import print_facts
+from pocketnode.cli.output import json_option, print_facts
 from pocketnode.gateway import config as gateway
 from pocketnode.services import spec
 from pocketnode.supplier import config as supplier
@@ -63,7 +63,8 @@ def example(kind: str) -> None:
 @config.command()
 @kind_argument
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def check(kind: str, file: Path) -> None:
+@json_option
+def check(kind: str, file: Path, as_json: bool) -> None:
     """Check FILE against the schema of KIND; exit with 2 and name what is wrong.
 
     `pocketnode gateway check` and `pocketnode supplier check` also ask the chain.
@@ -73,4 +74,4 @@ def check(kind: str, file: Path) -> None:
       pocketnode config check supplier supplier.yaml
     """
     KINDS[kind][1](file)
-    print_facts({"file": str(file), "kind": kind, "result": "ok"}, as_json=False)
+    print_facts({"file": str(file), "kind": kind, "result": "ok"}, as_json)

@@ -17,10 +17,12 @@ import structlog
 from sqlalchemy import Engine
 
 from pocketnode.cli import gateway_bond, gateway_running
+from pocketnode.cli.acting import confirmed, yes_option
+from pocketnode.cli.busy import busy
 from pocketnode.cli.configured import config_options
 from pocketnode.cli.gateway_parts import base
 from pocketnode.cli.logs import log_to_stderr
-from pocketnode.cli.output import json_option, print_facts, print_rows
+from pocketnode.cli.output import json_option, print_facts, print_rows, say
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import ConfigError, Unavailable
 from pocketnode.gateway import config as configs
@@ -83,7 +85,9 @@ def check(path: Path, as_json: bool) -> None:
     Example:
       pocketnode gateway check --config gateway.yaml
     """
-    facts = asyncio.run(_check(configs.load(path)))
+    config = configs.load(path)
+    with busy("asking the chain"):
+        facts = asyncio.run(_check(config))
     print_rows(facts, as_json, title="checks")
     if any(row["result"] != "ok" for row in facts):
         raise ConfigError(f"{path}: not every check passed")
@@ -165,7 +169,12 @@ def create_key(path: Path, name: str, days: int | None, rules: str, as_json: boo
 @config_option
 @json_option
 def list_keys(path: Path, as_json: bool) -> None:
-    """Print every key, without its secret."""
+    """Print every key, without its secret.
+
+    \b
+    Example:
+      pocketnode gateway keys list --config gateway.yaml
+    """
     with _keys(path) as store:
         print_rows([_key_row(key) for key in store.keys.all()], as_json, title="keys")
 
@@ -173,9 +182,18 @@ def list_keys(path: Path, as_json: bool) -> None:
 @keys.command("revoke")
 @config_option
 @click.argument("identity", metavar="ID")
+@yes_option
 @json_option
-def revoke_key(path: Path, identity: str, as_json: bool) -> None:
-    """End key ID now."""
+def revoke_key(path: Path, identity: str, yes: bool, as_json: bool) -> None:
+    """End key ID now.
+
+    \b
+    Example:
+      pocketnode gateway keys revoke 3f9c2a1b --config gateway.yaml
+    """
+    say(f"ends key {identity} now: whoever uses it is refused")
+    if not yes:
+        confirmed()
     with _keys(path) as store:
         print_facts(key_facts(store.keys.revoke(identity, int(time.time()))), as_json)
 
@@ -186,7 +204,12 @@ def revoke_key(path: Path, identity: str, as_json: bool) -> None:
 @click.option("--grace-s", type=click.IntRange(min=0), default=3600, show_default=True, help="The old one ends then.")
 @json_option
 def rotate_key(path: Path, identity: str, grace_s: int, as_json: bool) -> None:
-    """Make a new key with the rules of key ID, and let the old one end."""
+    """Make a new key with the rules of key ID, and let the old one end.
+
+    \b
+    Example:
+      pocketnode gateway keys rotate 3f9c2a1b --grace-s 86400
+    """
     now_s = int(time.time())
     with _keys(path) as store:
         key, secret = store.keys.rotate(identity, now_s, now_s + grace_s)
@@ -199,7 +222,12 @@ def rotate_key(path: Path, identity: str, grace_s: int, as_json: bool) -> None:
 @click.argument("rules")
 @json_option
 def limit_key(path: Path, identity: str, rules: str, as_json: bool) -> None:
-    """Replace the scopes and limits of key ID by RULES, a JSON object."""
+    """Replace the scopes and limits of key ID by RULES, a JSON object.
+
+    \b
+    Example:
+      pocketnode gateway keys limit 3f9c2a1b '{"requests_per_minute": 60}'
+    """
     rules_of(rules)
     with _keys(path) as store:
         print_facts(key_facts(store.keys.set_rules(identity, rules)), as_json)

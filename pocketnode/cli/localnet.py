@@ -7,34 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 import click
 
 from pocketnode import daemon
+from pocketnode.cli import localnet_joining
+from pocketnode.cli.acting import confirmed, yes_option
+from pocketnode.cli.busy import busy
+from pocketnode.cli.localnet_folder import folder_option, found_plan
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows, say
 from pocketnode.errors import Corrupt, NotFound
 from pocketnode.localnet import ending, plan, state
 from pocketnode.localnet.plan import SUPPLIERS, Options, Plan
 from pocketnode.localnet.state import SUPERVISOR, Layout
-
-
-def folder_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the network's folder, as its parameter `layout`."""
-    return click.option(
-        "--dir",
-        "layout",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=".localnet",
-        show_default=True,
-        envvar="POCKETNODE_LOCALNET_DIR",
-        callback=lambda _context, _option, value: Layout(value.resolve()),
-        help="Where the network keeps everything.",
-    )(command)
 
 
 @click.group()
@@ -47,10 +34,20 @@ def localnet() -> None:
     """
 
 
+for _command in localnet_joining.COMMANDS:
+    localnet.add_command(_command)
+
+
 @localnet.command()
 @folder_option
 @click.option("--gateway-port", type=int, default=3069, show_default=True, help="0 lets the system choose.")
-@click.option("--degrade", type=click.Choice([*SUPPLIERS, "none"]), default=SUPPLIERS[-1], show_default=True)
+@click.option(
+    "--degrade",
+    type=click.Choice([*SUPPLIERS, "none"]),
+    default=SUPPLIERS[-1],
+    show_default=True,
+    help="Who answers late and fails at times.",
+)
 @click.option("--delay-ms", type=click.IntRange(0), default=400, show_default=True, help="How late that one answers.")
 @click.option("--failure-rate", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="How often it fails.")
 @click.option("--withhold-statements", is_flag=True, help="The gateway never states, so that suppliers must claim.")
@@ -136,14 +133,6 @@ def wait_until_ready(layout: Layout, child: subprocess.Popen[bytes]) -> None:
     click.echo(how_to_use(layout, found_plan(layout)))
 
 
-def found_plan(layout: Layout) -> Plan:
-    """Return the plan of the network in a folder."""
-    network = plan.read(layout)
-    if network is None:
-        raise NotFound(f"no local network is in {layout.root}: start one with `pocketnode localnet up`")
-    return network
-
-
 def how_to_use(layout: Layout, network: Plan) -> str:
     """Return the addresses, the key, the dashboard with its token, and three commands to paste."""
     url = network.url(plan.GATEWAY)
@@ -205,7 +194,7 @@ def status(layout: Layout, as_json: bool) -> None:
 @localnet.command()
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(1), default=50, show_default=True)
+@click.option("-n", "--lines", type=click.IntRange(1), default=50, show_default=True, help="How many, from its end.")
 @folder_option
 def logs(name: str, follow: bool, lines: int, layout: Layout) -> None:
     """Print the end of the log of the process NAME.
@@ -249,7 +238,8 @@ def traffic(rate: float, seconds: float | None, chats: float, layout: Layout, as
     async def run() -> None:
         await first_of(load.run(seconds), daemon.stop_on_signals().wait())
 
-    asyncio.run(run())
+    with busy("asking", seconds):
+        asyncio.run(run())
     tally = load.tally
     facts = {"sent": tally.sent, **tally.done, "failed": tally.failures.total(), "mean_ms": round(tally.mean_ms, 1)}
     print_facts(facts | {"failures": dict(tally.failures)} if tally.failures else facts, as_json)
@@ -275,7 +265,8 @@ def payouts(layout: Layout, last: int | None, as_json: bool) -> None:
         async with reading.opened(layout, network) as found:
             return await found.settled()
 
-    sessions = asyncio.run(run())[-(last or 0) :]
+    with busy("reading the chain"):
+        sessions = asyncio.run(run())[-(last or 0) :]
     rows = [session.as_json() for session in sessions] if as_json else reading.table(sessions)
     print_rows(rows, as_json, title="settled sessions")
     if not all(session.balanced for session in sessions):
@@ -299,7 +290,7 @@ def down(layout: Layout) -> None:
 
 @localnet.command()
 @folder_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 def reset(layout: Layout, yes: bool) -> None:
     """Stop the network if it runs, and remove its chain, keys, data and logs.
 
@@ -309,8 +300,9 @@ def reset(layout: Layout, yes: bool) -> None:
     """
     if not layout.root.exists():
         raise NotFound(f"nothing is in {layout.root}")
+    say(f"stops the local network in {layout.root} and removes its chain, keys, data and logs")
     if not yes:
-        click.confirm(f"remove the local network in {layout.root}?", abort=True, err=True)
+        confirmed()
     now = state.read(layout)
     if now is not None and now.running():
         ending.end(now)

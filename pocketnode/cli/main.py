@@ -3,7 +3,7 @@
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | failed for a reason that has no code of its own |
+| 1 | failed for a reason that has no code of its own, or you said no |
 | 2 | the command line or a configuration is wrong: the operator must act |
 | 3 | a rule of docs/protocol.md was broken |
 | 4 | not available now; later or elsewhere it may be |
@@ -22,6 +22,8 @@ import click
 
 from pocketnode import __version__
 from pocketnode.errors import PocketError
+
+INTERRUPTED: Final = 130  # as a shell says it of what Ctrl-C ended
 
 # Each command group: (module, its attribute, one line of help). A module is imported only when its group is used,
 # so that `pocketnode --help` does not pay for web3 and gRPC.
@@ -64,6 +66,9 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
         except PocketError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)

@@ -16,6 +16,7 @@ from pocketnode.backends.http import open_session
 from pocketnode.backends.lean import Connections
 from pocketnode.chain import deployment as deployments
 from pocketnode.cli.acting import FILE
+from pocketnode.cli.busy import busy
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.cli.supplier_parts import OnChain, config_option, on_chain
 from pocketnode.cli.supplier_register import key_in, operator_name_option, service_in
@@ -51,7 +52,9 @@ def check(path: Path, as_json: bool) -> None:
     Example:
       pocketnode supplier check --config supplier.yaml
     """
-    findings = asyncio.run(_check(configs.load(path)))
+    config = configs.load(path)
+    with busy("asking backends and chain"):
+        findings = asyncio.run(_check(config))
     text = path.read_text()
     print_rows([_row(finding, path, text) for finding in findings], as_json, title=str(path))
     failed = sum(not finding.holds for finding in findings)
@@ -82,7 +85,9 @@ def relay(
     """
     config = configs.load(path)
     client = _client_of(config, client_certificate, client_key)
-    print_facts(asyncio.run(_relay(config, service, operator, client)), as_json)
+    with busy("waiting for the answer"):
+        facts = asyncio.run(_relay(config, service, operator, client))
+    print_facts(facts, as_json)
 
 
 @click.command()

@@ -16,6 +16,7 @@ from pocketnode.chain.actor import Actor
 from pocketnode.chain.operations import Profile
 from pocketnode.chain.registrations import registration_of
 from pocketnode.cli.acting import At, By, keystore_option, password_option, yes_option
+from pocketnode.cli.busy import busy
 from pocketnode.cli.coin import Coin, coin_of
 from pocketnode.cli.coin import price as prices
 from pocketnode.cli.output import json_option, print_facts
@@ -70,7 +71,8 @@ def register(
     config = configs.load(path)
     wanted = service_in(config, service)
     endpoint = public_endpoint(config)
-    asyncio.run(_confirm(wanted, config))
+    with busy("asking the backends"):
+        asyncio.run(_confirm(wanted, config))
     key = key_in(config, wanted, operator)
     by = By(At(config.deployment, tuple(config.rpc)), key_file, password_file, yes)
 

@@ -13,6 +13,8 @@ from pocketnode.chain.client import Rpc
 from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
+from pocketnode.cli.acting import ADDRESS
+from pocketnode.cli.busy import busy
 from pocketnode.cli.output import json_option, print_facts
 from pocketnode.cli.verify_root import under_root
 from pocketnode.crypto.keys import checksum
@@ -27,17 +29,33 @@ file_type = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command()
-@click.option("--deployment", type=file_type, default=Path("deployment.json"), show_default=True)
-@click.option("--rpc", multiple=True, help="A node of the chain that settles; without one the session is not checked.")
+@click.option(
+    "--deployment",
+    type=file_type,
+    default=Path("deployment.json"),
+    show_default=True,
+    envvar="POCKETNODE_DEPLOYMENT",
+    help="The deployment file.",
+)
+@click.option(
+    "--rpc",
+    multiple=True,
+    envvar="POCKETNODE_RPC",
+    help="A node of the chain that settles; without one the session is not checked.",
+)
 @click.option("--request", "request_file", type=file_type, required=True, help="The body that was sent.")
 @click.option("--answer", "answer_file", type=file_type, required=True, help="The body that came, byte for byte.")
 @click.option("--headers", "headers_file", type=file_type, help="The answer's headers, as `curl -D FILE` saves them.")
 @click.option("--proof", help=f"The value of {PROOF}, where there is no header file.")
 @click.option("--path", "path", default="/", show_default=True, help="/ for JSON-RPC, else the OpenAI path.")
 @click.option("--content-type", help="The answer's type, where there is no header file.")
-@click.option("--application", help="Who paid: to check the session (0x and 40 hex digits).")
+@click.option("--application", type=ADDRESS, help="Who paid: to check the session.")
 @click.option("--service", help="The service: to check the session.")
-@click.option("--gateway", "gateway_url", help="The gateway's URL, with --api-key: to check the statement's root.")
+@click.option(
+    "--gateway",
+    "gateway_url",
+    help="The gateway's URL, with --api-key: to check the statement's root.",
+)
 @click.option("--api-key", envvar="POCKETNODE_API_KEY", help="A key of that gateway.")
 @click.option("--number", type=int, help="The session's number; the one that runs now if not given.")
 @json_option
@@ -54,7 +72,9 @@ def verify(**given: Any) -> None:
       pocketnode verify --request request --answer answer --headers headers
     """
     as_json = given.pop("as_json")
-    print_facts(_verify(**given), as_json)
+    with busy("checking"):
+        facts = _verify(**given)
+    print_facts(facts, as_json)
 
 
 def _verify(
@@ -66,7 +86,7 @@ def _verify(
     proof: str | None,
     path: str,
     content_type: str | None,
-    application: str | None,
+    application: bytes | None,
     service: str | None,
     number: int | None,
     gateway_url: str | None,
@@ -98,13 +118,12 @@ def _verify(
 async def _in_session(
     deployed: deployments.Deployment,
     rpc: tuple[str, ...],
-    application: str,
+    payer: bytes,
     service: str,
     number: int | None,
     checked: Verified,
     asked: tuple[str, str] | None,
 ) -> dict[str, Any]:
-    payer = deployments.address(application)
     async with Rpc(list(rpc)) as client:
         reader = Reader(client, deployed)
         await reader.check_chain()

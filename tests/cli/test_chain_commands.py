@@ -122,6 +122,27 @@ def test_an_application_pays_in_grants_and_takes_out(terminal: Terminal) -> None
     assert terminal.one("app", "withdraw", *by)["thawing"] == 0
 
 
+def test_money_moves_after_a_yes_alone(terminal: Terminal) -> None:
+    words = ["app", "deposit", "2500000", *terminal.by("application")]
+    words.remove("--yes")
+    owner = checksum(APPLICATION.address)
+    before = terminal.one("app", "show", owner, *terminal.at())["escrow"]
+    refused = CliRunner().invoke(main, words, input="n\n")
+    assert (refused.exit_code, "pays 2.5 tPOCK into its escrow" in refused.stderr) == (1, True), refused.output
+    unasked = CliRunner().invoke(main, words)
+    assert (unasked.exit_code, "--yes" in unasked.stderr) == (1, True), unasked.output
+    assert terminal.one("app", "show", owner, *terminal.at())["escrow"] == before
+    agreed = CliRunner().invoke(main, words, input="y\n")
+    assert agreed.exit_code == 0, agreed.output
+    assert "tPOCK" in agreed.stdout
+    assert terminal.one("app", "show", owner, *terminal.at())["escrow"] == before + 2_500_000
+
+
+def test_a_key_file_names_an_address(terminal: Terminal) -> None:
+    shown = terminal.one("app", "show", str(terminal.folder / "application.json"), *terminal.at())
+    assert shown["application"] == checksum(APPLICATION.address)
+
+
 def test_more_than_one_has_is_refused_in_words(terminal: Terminal) -> None:
     said = terminal.fail("app", "deposit", str(100 * AMOUNT), *terminal.by("application"), exit_code=6)
     assert "are needed" in said

@@ -45,6 +45,11 @@ def test_an_error_inside_a_task_group_is_found() -> None:
     assert (result.exit_code, result.stderr) == (5, "error: no such key\n")
 
 
+def test_an_interruption_has_a_code_of_its_own() -> None:
+    result = CliRunner().invoke(failing_with(KeyboardInterrupt()), ["fail"])
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
 def test_a_bug_is_not_hidden() -> None:
     result = CliRunner().invoke(failing_with(ZeroDivisionError("bug")), ["fail"])
     assert isinstance(result.exception, ZeroDivisionError)
