@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 
@@ -18,6 +19,7 @@ from pocketnode.transport.ports import Ended, Reply
 REST_AFTER_FAULT_S: Final = 0.25
 MS_MOST: Final = 2**32 - 1
 _PAID: Final = (Verdict.GOOD, Verdict.CUT)
+_ENDING: Final[set[asyncio.Future[None]]] = set()  # keeps what nobody waits for any more
 
 
 def blame(error: BaseException, waited_s: float, timeout_s: float) -> Verdict:
@@ -184,7 +186,20 @@ class Attempt:
         return verdict
 
     async def cancel(self) -> None:
-        """The user has left: stop the supplier, pay for what was sent up to then (rule 3.14)."""
+        """The user has left: stop the supplier, pay for what was sent up to then (rule 3.14).
+
+        A user who leaves can be noticed twice, by a write that fails and by the connection's end: the first goes on.
+        """
+        ending = asyncio.ensure_future(self._cancel())
+        _ENDING.add(ending)
+        ending.add_done_callback(_ENDING.discard)
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait({ending})
+            raise
+
+    async def _cancel(self) -> None:
         verdict = Verdict.NOBODY
         if self.reply is not None:
             await self.reply.cancel()

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from pocketnode.errors import PocketError
 from pocketnode.gateway import trust
+from pocketnode.gateway.attempt import Attempt
 from pocketnode.gateway.continuing import Continuation, Delivered, Diverged
 from pocketnode.gateway.llm_codec import Asked, counts, is_sound
 from pocketnode.gateway.orders import Order, Stream
@@ -59,11 +60,12 @@ class Streaming:
         self._agrees = agrees
         self._delivered = Delivered()
         self._continuation: Continuation | None = None
+        self.attempt: Attempt | None = None  # the newest, of the supplier that goes on
         self.whole = False  # whether the user got the answer to its end
         self.meter = self._new_meter()
 
-    async def run(self, stream: Stream, request: web.Request, response: web.StreamResponse) -> Stream:
-        """Write the answer; return the stream that ended it, with its attempt settled.
+    async def run(self, stream: Stream, request: web.Request, response: web.StreamResponse) -> None:
+        """Write the answer; `attempt` is the one that ended it, and is settled.
 
         Raises
         ------
@@ -71,6 +73,7 @@ class Streaming:
             the user has left; the supplier is told, and paid for what was sent.
         """
         for left in range(CONTINUATIONS_MOST, -1, -1):
+            self.attempt = stream.attempt
             try:
                 await response.prepare(request)
                 await self._pass_on(stream, response)
@@ -89,13 +92,12 @@ class Streaming:
             else:
                 self.whole = True
                 await end(response, self.meter.done + self._proof(stream))
-                return stream
+                return
             again = await self._again() if left else None
             if again is None:
                 break
             stream = again
         await end(response, error_event(Refused(NO_SUPPLIER, "the supplier broke off", retry_after_s=1)))
-        return stream
 
     async def _again(self) -> Stream | None:
         """Ask another supplier for the same; None where its answer could not go on from here."""

@@ -25,7 +25,7 @@ from pocketnode.gateway.orders import Answer, Order, Stream
 from pocketnode.gateway.recount import Recount, Told, texts_of
 from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, Refused, openai_error
 from pocketnode.gateway.relaying import Relaying
-from pocketnode.gateway.reporting import PARENT, Reporting
+from pocketnode.gateway.reporting import LEFT, PARENT, Reporting
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.trail import Trail
 from pocketnode.gateway.watching import UNROUTED, Watched
@@ -89,7 +89,7 @@ class OpenAiApi:
             call = await self._read(request, request_id, trail)
             with self._metrics.watch(call.service.name) as watched:
                 response = await self._answer(request, call, watched)
-            trail.status = response.status
+            trail.status = trail.status or response.status
             return response
         except Refused as refused:
             trail.status = refused.reason.status
@@ -217,10 +217,13 @@ class OpenAiApi:
         timeout_s = call.service.spec.timeout_s
         streaming = Streaming(self._relaying, order, call.asked, call.tokens, timeout_s, call.whole_proof, agrees)
         try:
-            attempt = (await streaming.run(stream, request, response)).attempt
+            await streaming.run(stream, request, response)
             watched.broken = not streaming.whole
+        except ConnectionResetError:
+            call.trail.status = LEFT  # nobody is there to be told of an error
         finally:
             used.prompt, used.output = counts(streaming.meter.usage or {})
+            attempt = streaming.attempt or attempt
             used.book(attempt.units, attempt.seat.supplier.price)
             call.trail.charge(used.units, used.worth)
         return response

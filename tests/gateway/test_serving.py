@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from functools import partial
 from itertools import pairwise
@@ -379,3 +381,25 @@ async def test_sound_answers_are_remembered_over_restarts(start: Start) -> None:
     score = again.daemon.scores.score("eth", "quick", operator)
     assert score.tries > 0
     assert score.passes == 0
+
+
+@pytest.mark.parametrize("read_bytes", [1, 4_000, 400_000])
+async def test_a_user_who_resets_the_connection_is_no_error_of_ours(
+    start: Start, caplog: pytest.LogCaptureFixture, read_bytes: int
+) -> None:
+    gateway = await start(suppliers=1)
+    problems: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    gateway.suppliers[0].answers["smollm2"] = chat(["word " * 400] * 2_000)
+    body = orjson.dumps({**ASK, "stream": True})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gateway.secret}\r\n"
+    for _ in range(4):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.daemon.port)
+        writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        await reader.readexactly(read_bytes)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()  # a reset: what was sent and not read is thrown away
+    await until(lambda: len(gateway.records()) == 4)
+    await until(lambda: not gateway.daemon.gate.in_flight)
+    assert not problems
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
