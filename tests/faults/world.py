@@ -22,6 +22,7 @@ import aiohttp
 import yaml
 
 from pocketnode.chain import deployment as deployments
+from pocketnode.chain.actor import Actor, acting
 from pocketnode.chain.client import Rpc
 from pocketnode.chain.deployment import Deployment
 from pocketnode.localnet import configs, market, plan, ports, processes
@@ -183,6 +184,17 @@ class World:
 
         await until(step, timeout_s, what)
 
+    @asynccontextmanager
+    async def acting_as(self, name: str) -> AsyncIterator[Actor]:
+        """Give one of the network's keys; the chain mines for what it sends."""
+        key = plan.key(self.layout, name)
+        await self.rpc.ask("evm_setAutomine", True)
+        try:
+            async with acting(self.rpc, self.deployment, key) as actor:
+                yield actor
+        finally:
+            await self.rpc.ask("evm_setAutomine", False)
+
     # ---- processes
 
     async def start(self, name: str, timeout_s: float = 60, cheat: str = "", **changes: Any) -> None:
@@ -342,7 +354,7 @@ async def _open(world: World, llm: bool) -> None:
             world.configure(name, services=[service for service in described if service["id"] == ETH])
     if not llm:
         address = network.addresses[APPLICATION]
-        world.configure(GATEWAY, applications=[{"address": address, "services": [ETH]}])
+        world.configure(GATEWAY, applications=[{"address": address, "services": [ETH]}], tokenizers={})
 
 
 def write_text(path: Path, text: str) -> None:
