@@ -12,6 +12,7 @@ import aiohttp
 
 from pocketnode.backends.failure import BackendFailed
 from pocketnode.protocol.fault import FaultClass
+from pocketnode.silence import Silence
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 _BUSY_RETRY_MS = 1000
@@ -59,13 +60,16 @@ class HttpAnswer:
 class StreamedAnswer:
     """An answer that is still coming in."""
 
-    def __init__(self, response: aiohttp.ClientResponse, deadline: asyncio.Timeout, target: Target, end_s: float):
+    def __init__(
+        self, response: aiohttp.ClientResponse, deadline: asyncio.Timeout, silence: Silence, target: Target
+    ) -> None:
         self.status = response.status
         self.content_type = response.headers.get("content-type", "")
         self._response = response
-        self._deadline = deadline
+        self._deadline = deadline  # of the first byte, until it is here
+        self._silence = silence
         self._target = target
-        self._end_s = end_s
+        self._begun = False
 
     @property
     def retry_after_ms(self) -> int:
@@ -74,20 +78,20 @@ class StreamedAnswer:
 
     async def read(self) -> bytes:
         """Return what has come in, empty at the end; the time that passes between two calls does not count."""
+        if not self._begun:
+            data = await self._response.content.readany()
+            self._begun = True
+            self._deadline.reschedule(None)
+            return data
+        self._silence.begin()
         data = await self._response.content.readany()
-        self._deadline.reschedule(None)
+        self._silence.end()
         return data
-
-    def expect(self) -> None:
-        """Start the clock for the next part."""
-        now_s = asyncio.get_running_loop().time()
-        self._deadline.reschedule(min(now_s + self._target.timeouts.between_s, self._end_s))
 
     async def rest(self, begun: bytes = b"") -> HttpAnswer:
         """Return the whole answer; `begun` is what was read of it."""
         parts, size = [begun], len(begun)
         while True:
-            self.expect()
             data = await self.read()
             if not data:
                 return HttpAnswer(self.status, self.content_type, b"".join(parts))
@@ -154,10 +158,12 @@ class HttpCaller:
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=times.connect_s),
                     allow_redirects=False,
                 )
+                silence = Silence(deadline, times.between_s, now_s + times.total_s)
                 try:
                     check_encoding(self.target, response)
-                    yield StreamedAnswer(response, deadline, self.target, now_s + times.total_s)
+                    yield StreamedAnswer(response, deadline, silence, self.target)
                 finally:
+                    silence.close()
                     response.close() if not response.content.at_eof() else response.release()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise failure_of(self.target, error) from error

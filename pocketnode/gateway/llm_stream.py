@@ -21,9 +21,11 @@ from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.sse import KEEP_ALIVE, Meter, error_event
 from pocketnode.protocol.quality import Verdict
 from pocketnode.services.spec import Tokens
+from pocketnode.silence import Silence
 
 KEEP_ALIVE_S: Final = 15.0
 CONTINUATIONS_MOST: Final = 2
+BACKLOG_BYTES: Final = 32 * 1024  # unsent bytes of a user from which on writing may have to wait
 
 log = structlog.get_logger()
 Agrees = Callable[[list[str] | None, Told], Awaitable[bool]]  # holds a count of tokens against the gateway's own
@@ -59,6 +61,7 @@ class Streaming:
         self._whole_proof = whole_proof
         self._agrees = agrees
         self._delivered = Delivered()
+        self._transport: asyncio.Transport | None = None
         self._continuation: Continuation | None = None
         self.attempt: Attempt | None = None  # the newest, of the supplier that goes on
         self.whole = False  # whether the user got the answer to its end
@@ -76,6 +79,7 @@ class Streaming:
             self.attempt = stream.attempt
             try:
                 await response.prepare(request)
+                self._transport = request.transport
                 await self._pass_on(stream, response)
                 await self._judge(stream)
             except (asyncio.CancelledError, ConnectionResetError):
@@ -115,23 +119,39 @@ class Streaming:
 
     async def _pass_on(self, stream: Stream, response: web.StreamResponse) -> None:
         """Write each part when it comes; say that we are alive where none comes for long."""
-        loop = asyncio.get_running_loop()
         alive = asyncio.ensure_future(_keep_alive(response))
         try:
-            async with asyncio.timeout(self._timeout_s) as idle:
-                while (part := await stream.read()) is not None:
-                    await self._write(response, self.meter.feed(part))
-                    idle.reschedule(loop.time() + self._timeout_s)
-                await self._write(response, self.meter.rest())
+            async with asyncio.timeout(None) as deadline:
+                silence = Silence(deadline, self._timeout_s)
+                try:
+                    while True:
+                        silence.begin()
+                        part = await stream.read()
+                        silence.end()
+                        if part is None:
+                            break
+                        await self._write(response, self.meter.feed(part))
+                finally:
+                    silence.close()
+            await self._write(response, self.meter.rest())
         finally:
             alive.cancel()
 
     async def _write(self, response: web.StreamResponse, out: bytes) -> None:
         if out and self._continuation is not None:
             out = self._continuation.feed(out)
-        if out:
-            self._delivered.add(out)
+        if not out:
+            return
+        self._delivered.add(out)
+        transport = self._transport
+        if transport is None or transport.get_write_buffer_size() < BACKLOG_BYTES:
             await response.write(out)
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await response.write(out)
+        except TimeoutError as error:
+            raise ConnectionResetError("the user reads no more") from error  # its own fault, and no supplier's
 
     async def _judge(self, stream: Stream) -> None:
         """Settle a stream that came to its signed end: is it whole, and is its count of tokens true?"""

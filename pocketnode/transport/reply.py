@@ -101,6 +101,9 @@ class LaneReply:
             self._raise()
             await self._wait()
         part = self._parts.popleft()
+        if self._parts:  # what came in one frame goes on in one write
+            part = b"".join((part, *self._parts))
+            self._parts.clear()
         self._size -= len(part)
         return part
 
