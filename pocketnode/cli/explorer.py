@@ -14,6 +14,8 @@ from pocketnode.cli.acting import At, at_chain
 from pocketnode.cli.output import say
 from pocketnode.errors import ConfigError
 from pocketnode.gateway.config import host_port
+from pocketnode.store.engine import open_store
+from pocketnode.store.explored import ExploredStore
 from pocketnode.web.explorer import Explorer
 from pocketnode.web.feed import Feed
 from pocketnode.web.meter import Meter
@@ -22,15 +24,20 @@ from pocketnode.web.serve import Dashboard
 
 @click.command()
 @at_chain
+@click.option(
+    "--store",
+    default="sqlite://",
+    help="SQLAlchemy URL of where to keep what was read, so that a restart goes on from there; in memory if not given.",
+)
 @click.option("--listen", default="127.0.0.1:3080", show_default=True, help="Where browsers find it.")
-def explorer(at: At, listen: str) -> None:
+def explorer(at: At, store: str, listen: str) -> None:
     """Show a deployment in a browser: services, suppliers, applications, sessions, money. Ctrl-C ends it.
 
     \b
     Example:
-      pocketnode explorer --rpc http://127.0.0.1:8545 --deployment deployment.json
+      pocketnode explorer --rpc http://127.0.0.1:8545 --deployment deployment.json --store sqlite:///explorer.db
     """
-    asyncio.run(_serve(at, listen))
+    asyncio.run(_serve(at, store, listen))
 
 
 class ChainSource:
@@ -46,10 +53,11 @@ class ChainSource:
         return {"block": self._market.head}
 
 
-async def _serve(at: At, listen: str) -> None:
+async def _serve(at: At, store: str, listen: str) -> None:
     stop = daemon.stop_on_signals()
+    engine = open_store(store)
     async with at.market() as market:
-        shown, source = Explorer(market.reader, market), ChainSource(market)
+        shown, source = Explorer(market.reader, market, ExploredStore(engine)), ChainSource(market)
         feed = Feed(Meter(), source, None)
         app = web.Application()
         Dashboard(source, feed, panels=[shown]).attach(app)
@@ -60,6 +68,7 @@ async def _serve(at: At, listen: str) -> None:
             await daemon.run({"heads": market.heads.run, "explorer": shown.run, "dashboard": feed.run}, stop)
         finally:
             await runner.cleanup()
+            engine.dispose()
 
 
 async def _listen(runner: web.AppRunner, listen: str) -> None:

@@ -25,7 +25,6 @@ from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.daemon import Job
 from pocketnode.errors import ConfigError, Unavailable
-from pocketnode.gateway.admin import token_of
 from pocketnode.gateway.asking import KeeperProofs
 from pocketnode.gateway.catalog import Catalog, catalog_of
 from pocketnode.gateway.config import GatewayConfig
@@ -43,6 +42,7 @@ from pocketnode.settlement.withdrawing import Collecting
 from pocketnode.store.counters import COLUMNS
 from pocketnode.store.engine import open_store
 from pocketnode.store.events import EventStore
+from pocketnode.store.explored import ExploredStore
 from pocketnode.store.gathering import Gathering, worker_folder
 from pocketnode.store.journal import Journal
 from pocketnode.store.pots import PotStore
@@ -51,6 +51,7 @@ from pocketnode.store.serving import OneGateway, ServingLocks
 from pocketnode.transport.client import open_lane
 from pocketnode.transport.ports import LaneClient, Opening
 from pocketnode.web.explorer import Explorer
+from pocketnode.web.listener import token_in
 from pocketnode.web.relays import Relays
 
 KEEPER_SOCKET: Final = "keeper.sock"
@@ -120,8 +121,8 @@ class Settling:
         slo_of = _slo_of(self.catalog)
         self._stating = Stating(market, follower, sender, key, at.pots, log, slo_of, withhold, whole)
         pruning = Pruning(market, key.address, at.pots, events, journal, records=log)
-        explorer = Explorer(market.reader, market)
-        self.relays = Relays(log, at.pots, lambda pot: explorer.book.pots.get(pot))
+        explorer = Explorer(market.reader, market, ExploredStore(at.engine))
+        self.relays = Relays(log, at.pots, explorer.pot)
         self.panels = (explorer, self.relays)
         self.jobs: dict[str, Job] = {
             "heads": at.heads.run,
@@ -200,7 +201,7 @@ async def share(at: Base, number: int, folder: Path) -> AsyncIterator[tuple[Outs
     log, locks = RecordLog(own), ServingLocks(config.records)
     shared = Shared.opened(config.records, number, config.workers)
     records = SessionRecords(log, at.pots, at.key.address, locks)
-    proofs = KeeperProofs(folder / KEEPER_SOCKET, token_of(config.admin.token_file))
+    proofs = KeeperProofs(folder / KEEPER_SOCKET, token_in(config.admin.token_file))
     place = Place(config.listen, folder / f"{number}.sock")
     outside = replace(_outside(at, records, shared), proofs=proofs, place=place)
     try:

@@ -25,6 +25,7 @@ from pocketnode.daemon import Job
 from pocketnode.errors import ConfigError
 from pocketnode.protocol.session import service_id
 from pocketnode.store.engine import open_store
+from pocketnode.store.explored import ExploredStore
 from pocketnode.store.history import HistoryStore
 from pocketnode.store.lease import Lease
 from pocketnode.store.pots import ManyPots
@@ -146,7 +147,7 @@ async def opened(config: SupplierConfig) -> AsyncIterator[Opened]:
             market = chain.market
             fee = (await market.params(market.number_now())).fee
             settling = Settling(config, chain.keys, market, engine, lease, fee)
-            explorer = Explorer(market.reader, market)
+            explorer = Explorer(market.reader, market, ExploredStore(engine))
             jobs = {"heads": chain.heads.run, "money": settling.money.run, "explorer": explorer.run}
             looks = settling.money, (explorer, OwnPots(ManyPots(settling.pots))), HistoryStore(engine)
             seen = chain.keys, market.deployment.domain, market, chain.heads

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pocketnode.web.book import Book, GatewayLine, GrantLine, ServiceLine, SupplierLine, name_of
+from pocketnode.web.book import ApplicationLine, Book, GatewayLine, GrantLine, ServiceLine, SupplierLine, name_of
 
 Facts = Mapping[str, Any]
 Entry = Callable[[Book, Facts], None]
@@ -117,36 +117,11 @@ def _moved(book: Book, facts: Facts) -> None:
     book.place(facts["service"], facts["index"], facts["fromSession"], facts["registration"])
 
 
-@entry("Registry", "Bonded")
-@entry("Gateways", "Bonded")
-def _bonded(book: Book, facts: Facts) -> None:
-    _bond(book, facts).bond += facts["amount"]
-
-
-@entry("Registry", "ThawStarted")
-@entry("Gateways", "ThawStarted")
-def _bond_thaws(book: Book, facts: Facts) -> None:
-    line = _bond(book, facts)
-    line.bond, line.thawing = line.bond - facts["amount"], line.thawing + facts["amount"]
-
-
-@entry("Registry", "ThawCancelled")
-@entry("Gateways", "ThawCancelled")
-def _bond_thaw_cancelled(book: Book, facts: Facts) -> None:
-    line = _bond(book, facts)
-    line.bond, line.thawing = line.bond + facts["amount"], line.thawing - facts["amount"]
-
-
-@entry("Registry", "Unbonded")
-@entry("Gateways", "Unbonded")
-def _unbonded(book: Book, facts: Facts) -> None:
-    _bond(book, facts).thawing -= facts["amount"]
-
-
 @entry("Registry", "Slashed")
 @entry("Gateways", "Slashed")
 def _slashed(book: Book, facts: Facts) -> None:
-    line = _bond(book, facts)
+    line = _holder(book, facts)
+    assert not isinstance(line, ApplicationLine)
     line.bond, line.thawing = line.bond - facts["fromBond"], line.thawing - facts["fromThawing"]
     line.slashed += facts["fromBond"] + facts["fromThawing"]
 
@@ -162,50 +137,60 @@ def _deposited(book: Book, facts: Facts) -> None:
     line.balance, line.deposited = line.balance + facts["amount"], line.deposited + facts["amount"]
 
 
-@entry("Escrow", "ThawStarted")
-def _escrow_thaws(book: Book, facts: Facts) -> None:
-    line = book.application(facts["application"])
-    line.balance, line.thawing = line.balance - facts["amount"], line.thawing + facts["amount"]
-
-
-@entry("Escrow", "ThawCancelled")
-def _escrow_thaw_cancelled(book: Book, facts: Facts) -> None:
-    line = book.application(facts["application"])
-    line.balance, line.thawing = line.balance + facts["amount"], line.thawing - facts["amount"]
-
-
-@entry("Escrow", "Withdrawn")
-def _escrow_withdrawn(book: Book, facts: Facts) -> None:
-    book.application(facts["application"]).thawing -= facts["amount"]
-
-
 @entry("Escrow", "Taken")
 def _taken(book: Book, facts: Facts) -> None:
     line = book.application(facts["application"])
     line.balance -= facts["fromBalance"]
     line.thawing -= facts["fromThawing"]
     line.spent += facts["fromBalance"] + facts["fromThawing"]
-    book.taken += facts["fromBalance"] + facts["fromThawing"]
+    book.totals.taken += facts["fromBalance"] + facts["fromThawing"]
 
 
 @entry("Escrow", "Granted")
 def _granted(book: Book, facts: Facts) -> None:
     line = book.application(facts["application"])
-    key = (facts["gateway"], facts["service"])
     book.gateway(facts["gateway"])
-    line.grants[key] = GrantLine(*key, facts["cap"], facts["expiry"])
+    grant = GrantLine(facts["gateway"], facts["service"], facts["cap"], facts["expiry"])
+    line.grants[facts["gateway"] + facts["service"]] = grant
 
 
 @entry("Escrow", "Forgotten")
 def _forgotten(book: Book, facts: Facts) -> None:
-    book.application(facts["application"]).grants.pop((facts["gateway"], facts["service"]), None)
+    book.application(facts["application"]).grants.pop(facts["gateway"] + facts["service"], None)
 
 
-def _bond(book: Book, facts: Facts) -> SupplierLine | GatewayLine:
-    """Return whose bond an event is about."""
-    return _supplier(book, facts) if "registration" in facts else book.gateway(facts["gateway"])
+def _holder(book: Book, facts: Facts) -> SupplierLine | ApplicationLine | GatewayLine:
+    """Return whose money an event is about."""
+    if "registration" in facts:
+        return _supplier(book, facts)
+    return book.application(facts["application"]) if "application" in facts else book.gateway(facts["gateway"])
 
 
 def _supplier(book: Book, facts: Facts) -> SupplierLine:
     number: int = facts["registration"]
     return book.suppliers.setdefault(number, SupplierLine(number, bytes(32), bytes(20), bytes(20), 0))
+
+
+def _moves(source: str | None, target: str | None) -> Entry:
+    """Return what moves an event's amount from one field of its holder to another."""
+
+    def move(book: Book, facts: Facts) -> None:
+        line, amount = _holder(book, facts), facts["amount"]
+        if source is not None:
+            setattr(line, source, getattr(line, source) - amount)
+        if target is not None:
+            setattr(line, target, getattr(line, target) + amount)
+
+    return move
+
+
+for _contract, _held, _ended in (
+    ("Registry", "bond", "Unbonded"),
+    ("Gateways", "bond", "Unbonded"),
+    ("Escrow", "balance", "Withdrawn"),
+):
+    _ENTRIES[_contract, "ThawStarted"] = _moves(_held, "thawing")
+    _ENTRIES[_contract, "ThawCancelled"] = _moves("thawing", _held)
+    _ENTRIES[_contract, _ended] = _moves("thawing", None)
+for _contract in ("Registry", "Gateways"):
+    _ENTRIES[_contract, "Bonded"] = _moves(None, "bond")

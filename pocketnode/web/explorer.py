@@ -2,15 +2,16 @@
 
 | path | answer |
 |---|---|
-| /api/chain | totals, services, suppliers, applications, gateways |
-| /api/pots | `?gateway=&registration=&service=&before=&limit=`: what sessions came to, the newest first |
+| /api/chain | totals and services |
+| /api/chain/{list} | `?find=&offset=&limit=`: suppliers, applications or gateways, the largest first |
+| /api/pots | `?gateway=&service=&offset=&limit=`: what sessions came to, the newest first |
 | /api/pots/{pot} | one pot with each supplier's part |
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -18,27 +19,37 @@ from aiohttp import web
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
+from pocketnode.chain.blocks import Block, block_at
 from pocketnode.chain.contracts import Log, contract
 from pocketnode.chain.errors import Refused
 from pocketnode.chain.events import Claimed, read_logs, typed
-from pocketnode.chain.heads import Block, block_at
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader, hex_bytes
 from pocketnode.errors import NotFound, PocketError, Unavailable
 from pocketnode.protocol.session import number_at, payable_from
 from pocketnode.protocol.statement import Demand, divide
 from pocketnode.protocol.types import Params
+from pocketnode.store.explored import ExploredStore
 from pocketnode.web import shown
 from pocketnode.web.answers import hex_of, json, number_of
 from pocketnode.web.book import Book, PotLine
 from pocketnode.web.entries import apply
 from pocketnode.web.settled import settle
+from pocketnode.web.shelf import Shelf, matching
 
 CONTRACTS: Final = ("Services", "Registry", "Gateways", "Escrow", "Settlement")
 PIECE_BLOCKS: Final = 20_000
 DEPTH_MOST: Final = 12
 RETRY_S: Final = 2.0
-POTS_SHOWN_MOST: Final = 500
+KEPT_EVERY_BLOCKS: Final = 500  # where no log comes
+SHOWN_MOST: Final = 200
+OFFSET_MOST: Final = 10_000_000
+LISTS: Final[dict[str, Callable[[Book], list[dict[str, Any]]]]] = {
+    "suppliers": shown.suppliers,
+    "applications": shown.applications,
+    "gateways": shown.gateways,
+    "services": shown.services,
+}
 
 log = structlog.get_logger("explorer")
 
@@ -47,19 +58,21 @@ class Explorer:
     """One deployment's book. `run` is a job of the daemon; `market.heads.run` must be one too.
 
     What is shown lies a few blocks behind the head (at most `DEPTH_MOST`, and within the grace), so that it is not
-    unwound by a reorg of the ordinary kind. A deeper one has the logs read again from the first.
+    unwound by a reorg of the ordinary kind. A deeper one has the logs read again from the first. What was read is kept
+    in the store; the logs of years are read once.
     """
 
     name = "explorer"
 
-    def __init__(self, reader: Reader, market: Market) -> None:
+    def __init__(self, reader: Reader, market: Market, store: ExploredStore) -> None:
         self._reader, self._market = reader, market
+        self._shelf = Shelf(store, reader.address("Settlement"))
         self._depth = min(DEPTH_MOST, reader.deployment.windows.grace)
         self._first = reader.deployment.block
-        self._last: Block | None = None
         self._about: dict[str, Any] = {}
         self.problem = ""
         self.book = Book()
+        self._read = False  # whether the book stands as it was kept, or as the logs since then have it
 
     async def about(self) -> dict[str, Any]:
         """Return chain, token and windows.
@@ -77,6 +90,7 @@ class Explorer:
                 "chain_id": deployment.chain_id,
                 "token": {"symbol": symbol, "decimals": decimals},
                 "windows": deployment.windows.model_dump(),
+                "fee": (await self._market.params(self._market.number_now())).fee,
                 "contracts": deployment.contracts.model_dump(mode="json"),
             }
         return self._about
@@ -85,6 +99,7 @@ class Explorer:
         """Return what the dashboard asks."""
         return [
             web.get("/api/chain", self._chain),
+            web.get("/api/chain/{list}", self._list),
             web.get("/api/pots", self._pots),
             web.get("/api/pots/{pot}", self._pot),
         ]
@@ -103,12 +118,16 @@ class Explorer:
                 log.warning("explorer waits", error=str(error), block=self.book.block)
                 await asyncio.sleep(RETRY_S)
 
+    def pot(self, id: bytes) -> PotLine | None:
+        """Return what is known of a pot. Synchronous: call it from a thread."""
+        return self.book.pots.get(id) or self._shelf.pot(id)
+
     # ---- following
 
     async def _step(self, target: int) -> bool:
         """Read one piece towards `target`; return whether there is more."""
-        await self._check_last()
-        first = self._last.number + 1 if self._last else self._first
+        await self._check_kept(target)
+        first = max(self._first, self.book.block + 1)
         if first > target:
             return False
         last = min(target, first + PIECE_BLOCKS - 1)
@@ -117,17 +136,29 @@ class Explorer:
         for name in CONTRACTS:
             found = await read_logs(self._reader.rpc, self._reader.address(name), first, last)
             logs += [(name, entry) for entry in found]
+        self._read = False  # what breaks off from here on is read anew
         for name, entry in sorted(logs, key=lambda pair: (pair[1].block, pair[1].position)):
             await self._apply(name, entry)
-        self._last, self.book.block = end, last
+        self.book.block = last
+        kept = self._shelf.checkpoint
+        if logs or kept is None or last - kept.block >= KEPT_EVERY_BLOCKS:
+            if not await asyncio.to_thread(self._shelf.keep, self.book, end.number, end.hash):
+                return True  # another process follows into the same store: go on from what it has
+            self.book.was_kept()
+        self._read = True
         return last < target
 
-    async def _check_last(self) -> None:
-        if self._last is None:
+    async def _check_kept(self, target: int) -> None:
+        """See that the book is read, and that the chain still has the block up to which it was kept."""
+        if not self._read:
+            self.book = await asyncio.to_thread(self._shelf.read)
+            self._read = True
+        kept = self._shelf.checkpoint
+        if kept is None or kept.block > target:
             return
-        if (await block_at(self._reader.rpc, self._last.number)).hash != self._last.hash:
-            log.warning("the chain changed deeper than expected: reading it again", block=self._last.number)
-            self.book, self._last = Book(), None
+        if (await block_at(self._reader.rpc, kept.block)).hash != kept.hash:
+            log.warning("the chain changed deeper than expected: reading it again", block=kept.block)
+            self.book = await asyncio.to_thread(self._shelf.forget)
 
     async def _apply(self, name: str, entry: Log) -> None:
         if name == "Settlement":
@@ -159,26 +190,27 @@ class Explorer:
         head = self._market.head
         session = max(0, number_at(head, await self._market.params(0))) if head else 0
         facts = {"head": head, "block": self.book.block, "session": session, "problem": self.problem}
-        return json(facts | shown.book(self.book))
+        return json({**facts, "totals": shown.totals(self.book), "services": shown.services(self.book)})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        lines = LISTS.get(request.match_info["list"])
+        if lines is None:
+            raise NotFound(f"one of {', '.join(LISTS)}")
+        found = matching(lines(self.book), request.query.get("find", ""))
+        offset, limit = _page(request)
+        return json({"count": len(found), "rows": found[offset : offset + limit]})
 
     async def _pots(self, request: web.Request) -> web.Response:
         query = request.query
-        limit = number_of(query.get("limit", "50"), 1, POTS_SHOWN_MOST)
-        before = int(query["before"]) if query.get("before", "").isdigit() else None
-        gateway = bytes.fromhex(query["gateway"][2:]) if hex_of(query.get("gateway", ""), 20) else None
-        registrations = {int(word) for word in query.get("registration", "").split(",") if word.isdigit()}
-        found: list[dict[str, Any]] = []
-        for pot in sorted(self.book.pots.values(), key=lambda pot: (-pot.session, pot.service)):
-            wanted = (gateway is None or pot.gateway == gateway) and (before is None or pot.session < before)
-            if wanted and (not registrations or registrations & {r.registration for r in pot.ranks.values()}):
-                found.append(await self._shown(pot))
-            if len(found) == limit:
-                break
-        return json({"block": self.book.block, "pots": found})
+        gateway, name = hex_of(query.get("gateway", ""), 20), query.get("service")
+        service = name.encode().ljust(32, b"\x00") if name else None
+        offset, limit = _page(request)
+        found = await asyncio.to_thread(self._shelf.newest, limit, offset, gateway, service)
+        return json({"block": self.book.block, "pots": [await self._shown(pot) for pot in found]})
 
     async def _pot(self, request: web.Request) -> web.Response:
         raw = hex_of(request.match_info["pot"], 32)
-        pot = self.book.pots.get(raw) if raw else None
+        pot = await asyncio.to_thread(self.pot, raw) if raw else None
         if pot is None:
             raise NotFound("no such pot among the logs that were read")
         return json(await self._shown(pot))
@@ -190,6 +222,12 @@ class Explorer:
             return shown.pot(pot, self.book, None, None, 0)
         expected, fee = _expected(pot, params)
         return shown.pot(pot, self.book, expected, fee, payable_from(max(0, pot.session), params))
+
+
+def _page(request: web.Request) -> tuple[int, int]:
+    """Return offset and limit of what is asked for."""
+    query = request.query
+    return number_of(query.get("offset", "0"), 0, OFFSET_MOST), number_of(query.get("limit", "50"), 1, SHOWN_MOST)
 
 
 def _expected(pot: PotLine, params: Params) -> tuple[dict[int, int], int]:

@@ -29,7 +29,7 @@ def settle(book: Book, event: SettlementEvent, transaction: bytes, key: Mapping[
             pot = book.pot(event.pot)
             pot.fee = event.owner_amount + event.treasury_amount
             pot.transactions["collect"] = transaction
-            book.fees += pot.fee
+            book.totals.fees += pot.fee
 
 
 def _stated(book: Book, event: Stated, transaction: bytes) -> None:
@@ -81,7 +81,7 @@ def _faulted(book: Book, event: GatewayFaulted) -> None:
 def _withdrawn(book: Book, event: Withdrawn, transaction: bytes) -> None:
     rank = book.pot(event.pot).rank(event.rank)
     rank.registration, rank.paid, rank.paid_transaction = event.registration, event.amount, transaction
-    book.paid += event.amount
+    book.totals.paid += event.amount
     if (line := book.suppliers.get(event.registration)) is not None:
         line.paid += event.amount
 

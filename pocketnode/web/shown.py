@@ -18,23 +18,41 @@ from pocketnode.web.book import (
 )
 
 
-def book(book: Book) -> dict[str, Any]:
-    """Return everything but the pots."""
+def totals(book: Book) -> dict[str, Any]:
+    """Return sums over the whole deployment."""
     return {
-        "totals": {
-            "taken": str(book.taken),
-            "paid": str(book.paid),
-            "fees": str(book.fees),
-            "escrow": str(sum(line.balance for line in book.applications.values())),
-            "bonds": str(sum(line.bond for line in book.suppliers.values())),
-            "pots": len(book.pots),
-            "units": sum(line.units for line in book.services.values()),
-        },
-        "services": [_service(line) for line in book.services.values()],
-        "suppliers": [supplier(line) for line in book.suppliers.values()],
-        "applications": [_application(line) for line in book.applications.values()],
-        "gateways": [_gateway(line) for line in book.gateways.values()],
+        "taken": str(book.totals.taken),
+        "paid": str(book.totals.paid),
+        "fees": str(book.totals.fees),
+        "escrow": str(sum(line.balance for line in book.applications.values())),
+        "bonds": str(sum(line.bond for line in book.suppliers.values())),
+        "pots": book.totals.pots,
+        "units": sum(line.units for line in book.services.values()),
+        "suppliers": len(book.suppliers),
+        "applications": len(book.applications),
+        "gateways": len(book.gateways),
+        "services": len(book.services),
     }
+
+
+def services(book: Book) -> list[dict[str, Any]]:
+    """Return every service, the one that sold most first."""
+    return [_service(line) for line in sorted(book.services.values(), key=lambda line: -line.amount)]
+
+
+def suppliers(book: Book) -> list[dict[str, Any]]:
+    """Return every registration, the one that was paid most first."""
+    return [supplier(line) for line in sorted(book.suppliers.values(), key=lambda line: (-line.paid, line.id))]
+
+
+def applications(book: Book) -> list[dict[str, Any]]:
+    """Return every application, the one that spent most first."""
+    return [_application(line) for line in sorted(book.applications.values(), key=lambda line: -line.spent)]
+
+
+def gateways(book: Book) -> list[dict[str, Any]]:
+    """Return every gateway, the one that stated most first."""
+    return [_gateway(line) for line in sorted(book.gateways.values(), key=lambda line: -line.amount)]
 
 
 def supplier(line: SupplierLine) -> dict[str, Any]:

@@ -59,11 +59,12 @@ def test_every_event_of_the_contracts_is_taken_or_ignored_on_purpose() -> None:
 
 
 def test_a_market_is_listed() -> None:
-    facts = shown.book(market())
-    assert facts["services"][0]["registrations"] == 2
-    assert facts["totals"]["escrow"] == "10000"
-    assert facts["totals"]["bonds"] == "2000"
-    assert facts["applications"][0]["grants"][0]["cap"] == "900"
+    book = market()
+    assert shown.services(book)[0]["registrations"] == 2
+    assert shown.totals(book)["escrow"] == "10000"
+    assert shown.totals(book)["bonds"] == "2000"
+    assert shown.applications(book)[0]["grants"][0]["cap"] == "900"
+    assert [line["registration"] for line in shown.suppliers(book)] == [1, 2]
 
 
 def test_a_stated_session_is_followed_to_its_pay() -> None:

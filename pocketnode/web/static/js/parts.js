@@ -1,6 +1,6 @@
 // What pages are made of.
 
-import { brief } from "./format.js";
+import { brief, count } from "./format.js";
 import { html, useState } from "./html.js";
 
 export function Page({ title, about, tools, back, children }) {
@@ -127,6 +127,17 @@ function sortOf(by, column) {
 function compare(a, b) {
   if (a === b) return 0;
   return (a ?? -Infinity) < (b ?? -Infinity) ? -1 : 1;
+}
+
+/** Turns the pages of a list; nothing where it fits on one. `count` is how many there are in all, if that is known. */
+export function Pager({ offset, size, shown, count: all, go }) {
+  if (!offset && shown < size) return null;
+  const last = all === undefined ? shown < size : offset + size >= all;
+  return html`<nav class="pager" aria-label="Pages of the list">
+    <span class="muted">${count(offset + Math.min(1, shown))}–${count(offset + shown)}${all === undefined ? "" : ` of ${count(all)}`}</span>
+    <button class="button is-small" disabled=${!offset} onClick=${() => go(Math.max(0, offset - size))}>Previous</button>
+    <button class="button is-small" disabled=${last} onClick=${() => go(offset + size)}>Next</button>
+  </nav>`;
 }
 
 export function Pairs({ rows }) {

@@ -3,9 +3,10 @@
 import { amount, count, exactAmount, short } from "../format.js";
 import { html, useState } from "../html.js";
 import { useLoad } from "../load.js";
-import { Banner, Card, Chip, Empty, Hash, Page, Pairs, Segments, Stat, Table, Waiting } from "../parts.js";
+import { Banner, Card, Chip, Empty, Hash, Page, Pager, Pairs, Segments, Stat, Table, Waiting } from "../parts.js";
 import { PotTable } from "../pots.js";
 
+const PAGE = 25;
 const TABS = [
   ["sessions", "Sessions"],
   ["suppliers", "Suppliers"],
@@ -41,77 +42,31 @@ function Body({ about, chain, tab }) {
     <${Card}>${TAB[tab]({ about, chain, token })}<//>`;
 }
 
+/** A list of the chain's in pages, with a search; `drawn(rows)` draws them. */
+function Listed({ list, what, drawn, empty }) {
+  const [find, setFind] = useState("");
+  const [offset, setOffset] = useState(0);
+  const found = useLoad(`/api/chain/${list}?find=${encodeURIComponent(find)}&offset=${offset}&limit=${PAGE}`, 8000);
+  const search = (event) => {
+    setFind(event.target.value.trim());
+    setOffset(0);
+  };
+  const { value } = found;
+  if (value && !value.count && !find) return empty;
+  return html`<div class="find"><label><span class="hidden">Find ${what}</span><input type="search" placeholder=${`Find ${what} by address, service or number`} value=${find} onInput=${search} spellcheck="false" /></label></div>
+    ${!value ? html`<${Waiting} error=${found.error} reload=${found.reload} what=${`The ${what}`} />` : value.count ? drawn(value.rows) : html`<${Empty} title=${`Nothing has ${find} in it`} />`}
+    ${value && html`<${Pager} offset=${offset} size=${PAGE} shown=${value.rows.length} count=${value.count} go=${setOffset} />`}`;
+}
+
 const TAB = {
-  sessions: ({ token }) => html`<${Pots} token=${token} />`,
-  suppliers: ({ chain, token }) =>
-    chain.suppliers.length
-      ? html`<${Table}
-          caption="Suppliers"
-          rows=${chain.suppliers}
-          keyOf=${(one) => one.registration}
-          first=${{ name: "Paid", down: true }}
-          columns=${[
-            { name: "Registration", cell: (one) => html`${one.registration} <${Chip} tone=${one.listed ? "good" : ""}>${one.listed ? "Listed" : "Left"}<//>`, sort: (one) => one.registration },
-            { name: "Service", cell: (one) => one.service },
-            { name: "Operator", cell: (one) => html`<${Hash} value=${one.operator} />` },
-            { name: "Price", num: true, narrow: false, cell: (one) => amount(one.price, token), sort: (one) => Number(one.price) },
-            { name: "Quality", num: true, cell: (one) => (one.quality === null ? "–" : (one.quality / 10_000).toFixed(4)), sort: (one) => one.quality },
-            { name: "Sessions", num: true, narrow: false, cell: (one) => count(one.sessions), sort: (one) => one.sessions },
-            { name: "Units", num: true, narrow: false, cell: (one) => count(one.units), sort: (one) => one.units },
-            { name: "Amount", num: true, narrow: false, cell: (one) => amount(one.amount, token), sort: (one) => Number(one.amount) },
-            { name: "Paid", num: true, cell: (one) => html`<span title=${exactAmount(one.paid, token)}>${amount(one.paid, token)}</span>`, sort: (one) => Number(one.paid) },
-            { name: "Bond", num: true, narrow: false, cell: (one) => html`${amount(one.bond, token)}${Number(one.slashed) ? html`<span class="sub bad">slashed ${amount(one.slashed, token)}</span>` : ""}` },
-          ]}
-        />`
-      : html`<${Empty} title="Nobody supplies anything yet" code="pocketnode supplier register --help">Register an offer:<//>`,
-  services: ({ chain, token }) =>
-    chain.services.length
-      ? html`<${Table}
-          caption="Services"
-          rows=${chain.services}
-          keyOf=${(one) => one.id}
-          columns=${[
-            { name: "Service", cell: (one) => html`<strong>${one.id}</strong><span class="sub">${one.kind}</span>` },
-            { name: "Suppliers", num: true, cell: (one) => count(one.registrations) },
-            { name: "Highest price", num: true, cell: (one) => amount(one.max_price, token) },
-            { name: "Owner's share of the fee", num: true, narrow: false, cell: (one) => `${one.owner_share / 100}%` },
-            { name: "Units", num: true, cell: (one) => count(one.units) },
-            { name: "Amount", num: true, narrow: false, cell: (one) => amount(one.amount, token) },
-            { name: "Owner", narrow: false, cell: (one) => html`<${Hash} value=${one.owner} />` },
-          ]}
-        />`
-      : html`<${Empty} title="No service yet" code="pocketnode service add --help">Add one:<//>`,
-  applications: ({ chain, token }) =>
-    chain.applications.length
-      ? html`<${Table}
-          caption="Applications"
-          rows=${chain.applications}
-          keyOf=${(one) => one.address}
-          columns=${[
-            { name: "Application", cell: (one) => html`<${Hash} value=${one.address} />` },
-            { name: "Escrow", num: true, cell: (one) => html`<span title=${exactAmount(one.balance, token)}>${amount(one.balance, token)}</span>` },
-            { name: "Thawing", num: true, narrow: false, cell: (one) => amount(one.thawing, token) },
-            { name: "Spent", num: true, cell: (one) => html`<span title=${exactAmount(one.spent, token)}>${amount(one.spent, token)}</span>` },
-            { name: "Deposited", num: true, narrow: false, cell: (one) => amount(one.deposited, token) },
-            { name: "Grants", wrap: true, cell: (one) => (one.grants.length ? one.grants.map((grant) => html`<div>${grant.service}: up to ${amount(grant.cap, token)} a session <span class="faint narrow-hide">to <${Hash} value=${grant.gateway} /></span></div>`) : html`<span class="faint">none</span>`) },
-          ]}
-        />`
-      : html`<${Empty} title="No application yet" code="pocketnode app deposit --help">Fill an escrow:<//>`,
-  gateways: ({ chain, token }) =>
-    chain.gateways.length
-      ? html`<${Table}
-          caption="Gateways"
-          rows=${chain.gateways}
-          keyOf=${(one) => one.address}
-          columns=${[
-            { name: "Gateway", cell: (one) => html`<${Hash} value=${one.address} />` },
-            { name: "Statements", num: true, cell: (one) => count(one.statements) },
-            { name: "Stated", num: true, cell: (one) => amount(one.amount, token) },
-            { name: "Bond", num: true, cell: (one) => amount(one.bond, token) },
-            { name: "Slashed", num: true, narrow: false, cell: (one) => amount(one.slashed, token) },
-          ]}
-        />`
-      : html`<${Empty} title="No gateway yet">A gateway shows here once an application grants it, or it posts a bond.<//>`,
+  sessions: ({ chain, token }) => html`<${Pots} token=${token} count=${chain.totals.pots} />`,
+  suppliers: ({ token }) =>
+    html`<${Listed} key="suppliers" list="suppliers" what="suppliers" drawn=${(rows) => suppliersTable(rows, token)} empty=${html`<${Empty} title="Nobody supplies anything yet" code="pocketnode supplier register --help">Register an offer:<//>`} />`,
+  services: ({ chain, token }) => (chain.services.length ? servicesTable(chain.services, token) : html`<${Empty} title="No service yet" code="pocketnode service add --help">Add one:<//>`),
+  applications: ({ token }) =>
+    html`<${Listed} key="applications" list="applications" what="applications" drawn=${(rows) => applicationsTable(rows, token)} empty=${html`<${Empty} title="No application yet" code="pocketnode app deposit --help">Fill an escrow:<//>`} />`,
+  gateways: ({ token }) =>
+    html`<${Listed} key="gateways" list="gateways" what="gateways" drawn=${(rows) => gatewaysTable(rows, token)} empty=${html`<${Empty} title="No gateway yet">A gateway shows here once an application grants it, or it posts a bond.<//>`} />`,
   contracts: ({ about }) => html`<div style="padding-top:16px"><${Pairs}
     rows=${[
       ...Object.entries(about.contracts).map(([name, address]) => [name, html`<${Hash} value=${address} head=${42} />`]),
@@ -123,11 +78,67 @@ const TAB = {
   /></div>`,
 };
 
-function Pots({ token }) {
-  const [limit, setLimit] = useState(25);
-  const pots = useLoad(`/api/pots?limit=${limit}`, 4000);
+const quality = (one) => (one.quality === null ? "–" : (one.quality / 10_000).toFixed(4));
+
+function suppliersTable(rows, token) {
+  const columns = [
+    { name: "Registration", cell: (one) => html`${one.registration} <${Chip} tone=${one.listed ? "good" : ""}>${one.listed ? "Listed" : "Left"}<//>`, sort: (one) => one.registration },
+    { name: "Service", cell: (one) => one.service },
+    { name: "Operator", cell: (one) => html`<${Hash} value=${one.operator} />` },
+    { name: "Price", num: true, narrow: false, cell: (one) => amount(one.price, token), sort: (one) => Number(one.price) },
+    { name: "Quality", num: true, cell: quality, sort: (one) => one.quality },
+    { name: "Sessions", num: true, narrow: false, cell: (one) => count(one.sessions), sort: (one) => one.sessions },
+    { name: "Units", num: true, narrow: false, cell: (one) => short(one.units), sort: (one) => one.units },
+    { name: "Amount", num: true, narrow: false, cell: (one) => amount(one.amount, token), sort: (one) => Number(one.amount) },
+    { name: "Paid", num: true, cell: (one) => html`<span title=${exactAmount(one.paid, token)}>${amount(one.paid, token)}</span>`, sort: (one) => Number(one.paid) },
+    { name: "Bond", num: true, narrow: false, cell: (one) => html`${amount(one.bond, token)}${Number(one.slashed) ? html`<span class="sub bad">slashed ${amount(one.slashed, token)}</span>` : ""}` },
+  ];
+  return html`<${Table} caption="Suppliers" rows=${rows} keyOf=${(one) => one.registration} columns=${columns} />`;
+}
+
+function servicesTable(rows, token) {
+  const columns = [
+    { name: "Service", cell: (one) => html`<strong>${one.id}</strong><span class="sub">${one.kind}</span>` },
+    { name: "Suppliers", num: true, cell: (one) => count(one.registrations) },
+    { name: "Highest price", num: true, cell: (one) => amount(one.max_price, token) },
+    { name: "Owner's share of the fee", num: true, narrow: false, cell: (one) => `${one.owner_share / 100}%` },
+    { name: "Units", num: true, cell: (one) => short(one.units) },
+    { name: "Amount", num: true, narrow: false, cell: (one) => amount(one.amount, token) },
+    { name: "Owner", narrow: false, cell: (one) => html`<${Hash} value=${one.owner} />` },
+  ];
+  return html`<${Table} caption="Services" rows=${rows} keyOf=${(one) => one.id} columns=${columns} />`;
+}
+
+function applicationsTable(rows, token) {
+  const grant = (one) => html`<div>${one.service}: up to ${amount(one.cap, token)} a session <span class="faint narrow-hide">to <${Hash} value=${one.gateway} /></span></div>`;
+  const columns = [
+    { name: "Application", cell: (one) => html`<${Hash} value=${one.address} />` },
+    { name: "Escrow", num: true, cell: (one) => html`<span title=${exactAmount(one.balance, token)}>${amount(one.balance, token)}</span>` },
+    { name: "Thawing", num: true, narrow: false, cell: (one) => amount(one.thawing, token) },
+    { name: "Spent", num: true, cell: (one) => html`<span title=${exactAmount(one.spent, token)}>${amount(one.spent, token)}</span>` },
+    { name: "Deposited", num: true, narrow: false, cell: (one) => amount(one.deposited, token) },
+    { name: "Grants", wrap: true, cell: (one) => (one.grants.length ? one.grants.map(grant) : html`<span class="faint">none</span>`) },
+  ];
+  return html`<${Table} caption="Applications" rows=${rows} keyOf=${(one) => one.address} columns=${columns} />`;
+}
+
+function gatewaysTable(rows, token) {
+  const columns = [
+    { name: "Gateway", cell: (one) => html`<${Hash} value=${one.address} />` },
+    { name: "Statements", num: true, cell: (one) => count(one.statements) },
+    { name: "Stated", num: true, cell: (one) => amount(one.amount, token) },
+    { name: "Bond", num: true, cell: (one) => amount(one.bond, token) },
+    { name: "Slashed", num: true, narrow: false, cell: (one) => amount(one.slashed, token) },
+  ];
+  return html`<${Table} caption="Gateways" rows=${rows} keyOf=${(one) => one.address} columns=${columns} />`;
+}
+
+function Pots({ token, count: all }) {
+  const [offset, setOffset] = useState(0);
+  const pots = useLoad(`/api/pots?limit=${PAGE}&offset=${offset}`, 4000);
   if (!pots.value) return html`<${Waiting} error=${pots.error} reload=${pots.reload} what="Sessions" />`;
-  if (!pots.value.pots.length) return html`<${Empty} title="No session is settled yet">The first statement shows here as soon as it is on chain.<//>`;
-  return html`<${PotTable} caption="Sessions" pots=${pots.value.pots} token=${token} withGateway />
-    ${pots.value.pots.length === limit && limit < 500 && html`<div class="card-pad"><button class="button is-small" onClick=${() => setLimit(Math.min(500, limit + 75))}>Show more</button></div>`}`;
+  const found = pots.value.pots;
+  if (!found.length && !offset) return html`<${Empty} title="No session is settled yet">The first statement shows here as soon as it is on chain.<//>`;
+  return html`<${PotTable} caption="Sessions" pots=${found} token=${token} withGateway />
+    <${Pager} offset=${offset} size=${PAGE} shown=${found.length} count=${all} go=${setOffset} />`;
 }

@@ -6,13 +6,15 @@ import { get } from "../api.js";
 import { Icon } from "../icons.js";
 import { useLive } from "../live.js";
 import { useLoad } from "../load.js";
-import { Card, Chip, Empty, Gauge, Hash, Page, Pairs, Table, Waiting } from "../parts.js";
+import { Card, Chip, Empty, Gauge, Hash, Page, Pager, Pairs, Table, Waiting } from "../parts.js";
 import { PotTable } from "../pots.js";
 import { check } from "../verify.js";
 
+const PAGE = 12;
+
 export function Money({ about, path }) {
-  const [limit, setLimit] = useState(12);
-  const pots = useLoad(`/api/pots?limit=${limit}&gateway=${about.address}`, 5000);
+  const [offset, setOffset] = useState(0);
+  const pots = useLoad(`/api/pots?limit=${PAGE}&offset=${offset}&gateway=${about.address}`, 5000);
   if (path[0] === "relay") return html`<${Relay} digest=${path[1] ?? ""} />`;
   return html`<${Page} title="Sessions and money" about="One signed statement settles a session; each relay in it can be proven.">
     <${Running} about=${about} />
@@ -20,9 +22,9 @@ export function Money({ about, path }) {
     <${Card} title="Settled sessions" about="As the chain's logs say. Open one for each supplier's part; hover an amount for all its digits.">
       ${!pots.value
         ? html`<${Waiting} error=${pots.error} reload=${pots.reload} what="The chain's logs" />`
-        : pots.value.pots.length
+        : pots.value.pots.length || offset
           ? html`<${PotTable} caption="Settled sessions" pots=${pots.value.pots} token=${about.token} />
-              ${pots.value.pots.length === limit && limit < 500 && html`<div class="card-pad"><button class="button is-small" onClick=${() => setLimit(Math.min(500, limit + 48))}>Show more</button></div>`}`
+              <${Pager} offset=${offset} size=${PAGE} shown=${pots.value.pots.length} go=${setOffset} />`
           : html`<${Empty} title="No session is settled yet">The first is stated ${about.windows.grace} blocks after its end, and paid ${about.windows.statement + about.windows.claim} blocks after that.<//>`}
     <//>
     <${Newest} />
