@@ -98,13 +98,13 @@ class Attempt:
         """Set aside what it may cost; False where the grant does not reach."""
         return self.active.purse.reserve(self._reserved)
 
-    async def ask(self, head: bytes, body: bytes, hold: int, most: int) -> None:
+    async def ask(self, head: bytes, body: bytes, hold: int, most: int, within_s: float | None = None) -> None:
         """Send the request, once, and wait until its answer begins. A wait that is cut short may be taken up again."""
         if self.reply is None:
             lane = self.seat.lane
             assert lane is not None
             self.reply = await lane.send(head, body, hold, most)
-        await self.reply.begun()
+        await self.reply.begun(within_s)
 
     async def begin(self, head: bytes, body: bytes, hold: int, most: int) -> bytes | None:
         """Ask, and return the first part of the answer's body; None for an empty one."""

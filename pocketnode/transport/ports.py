@@ -170,8 +170,8 @@ class Reply(Protocol):
     def head(self) -> bytes:
         """The answer's head (rule 2.2); empty before `begun` has returned."""
 
-    async def begun(self) -> None:
-        """Wait for the head; raises what `read` raises."""
+    async def begun(self, within_s: float | None = None) -> None:
+        """Wait for the head; raises what `read` raises, and TimeoutError if it is not here within so many seconds."""
 
     async def read(self) -> bytes | None:
         """Return the next part of the body, or None at its end.

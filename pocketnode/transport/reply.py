@@ -88,11 +88,18 @@ class LaneReply:
 
     # ---- the user's side
 
-    async def begun(self) -> None:
+    async def begun(self, within_s: float | None = None) -> None:
         """Wait for the head; a signed error is raised here."""
-        while not self.head or self._fault_body is not None:
-            self._raise()
-            await self._wait()
+        timer = None
+        try:
+            while not self.head or self._fault_body is not None:
+                self._raise()
+                if within_s is not None and timer is None:  # a fifth of what asyncio.timeout costs
+                    timer = asyncio.get_running_loop().call_later(within_s, self._late)
+                await self._wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def read(self) -> bytes | None:
         while not self._parts:
@@ -219,6 +226,10 @@ class LaneReply:
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
+
+    def _late(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
 
     def _notify(self) -> None:
         if self._waiter is not None and not self._waiter.done():
