@@ -27,11 +27,12 @@ from pocketnode.crypto.keys import checksum
 from pocketnode.errors import ConfigError, Unavailable
 from pocketnode.gateway import config as configs
 from pocketnode.gateway.access import rules_of
-from pocketnode.gateway.admin import key_facts, token_of
+from pocketnode.gateway.admin import key_facts
 from pocketnode.gateway.catalog import catalog_of
 from pocketnode.gateway.config import GatewayConfig
 from pocketnode.store.engine import open_store
 from pocketnode.store.keys import ApiKey, KeyStore
+from pocketnode.web.listener import token_in
 
 config_option = config_options("gateway")
 
@@ -236,7 +237,7 @@ def limit_key(path: Path, identity: str, rules: str, as_json: bool) -> None:
 async def _check(config: GatewayConfig) -> list[dict[str, Any]]:
     """Return one row for each thing that must hold."""
     catalog = catalog_of(config)
-    token_of(config.admin.token_file)
+    token_in(config.admin.token_file)
     rows = [_row("file", "services", ", ".join(catalog.services)), _row("file", "models", ", ".join(catalog.models))]
     rows += _worker_rows(config)
     async with base(config) as at:
@@ -269,7 +270,7 @@ def _row(check: str, what: str, detail: str, holds: bool = True, problem: str = 
 
 async def _admin(config: GatewayConfig, path: str) -> Any:
     url = f"http://{config.admin.listen}{path}"
-    headers = {"authorization": f"Bearer {token_of(config.admin.token_file)}"}
+    headers = {"authorization": f"Bearer {token_in(config.admin.token_file)}"}
     try:
         async with aiohttp.ClientSession(headers=headers) as http, http.get(url) as answer:
             if answer.status != 200:

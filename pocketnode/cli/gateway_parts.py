@@ -48,6 +48,7 @@ from pocketnode.store.journal import Journal
 from pocketnode.store.pots import PotStore
 from pocketnode.store.records import RecordLog
 from pocketnode.store.serving import OneGateway, ServingLocks
+from pocketnode.transport.channels import ClientCertificate
 from pocketnode.transport.client import open_lane
 from pocketnode.transport.ports import LaneClient, Opening
 from pocketnode.web.explorer import Explorer
@@ -60,16 +61,17 @@ TAKE_LOOK_S: Final = 0.1
 
 
 class Lanes:
-    """Opens lanes with the gateway's key, and says at `public_url` where its records are."""
+    """Opens lanes with the gateway's key; says at `public_url` where its records are, shows `client` to who asks."""
 
-    def __init__(self, key: Key, domain: Domain, public_url: str = "") -> None:
+    def __init__(self, key: Key, domain: Domain, public_url: str = "", client: ClientCertificate | None = None) -> None:
         self._key = key
+        self._client = client
         self._domain = domain
         self._public_url = public_url
 
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> LaneClient:
         told = replace(opening, records=self._public_url)
-        return await open_lane(told, endpoint, fingerprint, self._key, self._domain)
+        return await open_lane(told, endpoint, fingerprint, self._key, self._domain, self._client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,9 @@ async def _taken(lock: OneGateway, folder: Path) -> None:
 
 
 def _outside(at: Base, records: SessionRecords, shared: Shared) -> Outside:
-    lanes = Lanes(at.key, at.market.deployment.domain, at.config.public_url)
+    tls = at.config.client_tls
+    client = ClientCertificate.read(tls.certificate, tls.key) if tls else None
+    lanes = Lanes(at.key, at.market.deployment.domain, at.config.public_url, client)
     more: dict[str, Any] = {"files": RecordFiles(at.config.records, at.pots), "shared": shared}
     name = _name(at.config.records, shared.worker)
     return Outside(at.key.address, at.market, lanes, records, at.engine, name=name, **more)

@@ -18,7 +18,6 @@ from pocketnode.cli.gateway_parts import KEEPER_SOCKET, Base, Settling, alone_wi
 from pocketnode.cli.logs import log_at
 from pocketnode.daemon import spare_collector, stop_on_signals
 from pocketnode.gateway import config as configs
-from pocketnode.gateway.admin import token_of
 from pocketnode.gateway.catalog import Catalog
 from pocketnode.gateway.config import GatewayConfig
 from pocketnode.gateway.daemon import DRAIN_S, GatewayDaemon
@@ -30,6 +29,7 @@ from pocketnode.gateway.workers import Workers, end_with_parent
 from pocketnode.store.counters import COLUMNS
 from pocketnode.store.records import RecordLog
 from pocketnode.store.serving import ServingLocks
+from pocketnode.web.listener import token_in
 
 CONFIG: Final = "config.json"
 END_WITHIN_S: Final = DRAIN_S + 3
@@ -90,7 +90,7 @@ async def _keep(at: Base, path: Path, told: _Told, stop: asyncio.Event) -> None:
     with alone_with(config.records):
         _clear(config)
         settling = Settling(at, RecordLog(config.records), ServingLocks(config.records))
-        workers = Workers(partial(_command, told.path), folder, config.workers, token_of(config.admin.token_file))
+        workers = Workers(partial(_command, told.path), folder, config.workers, token_in(config.admin.token_file))
         catalog, socket = settling.catalog, folder / KEEPER_SOCKET
         kept = Kept(at.key.address, at.market, at.engine, catalog, workers, socket, settling.panels)
 

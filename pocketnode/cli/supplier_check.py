@@ -154,10 +154,7 @@ def _client_of(config: SupplierConfig, certificate: Path | None, key: Path | Non
         if config.tls is not None and config.tls.client_ca is not None:
             raise ConfigError("`tls.client_ca` asks for a certificate: give --client-certificate and --client-key")
         return None
-    try:
-        return ClientCertificate(certificate.read_bytes(), key.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}: name a readable PEM file") from error
+    return ClientCertificate.read(certificate, key)
 
 
 async def _relay(

@@ -28,16 +28,14 @@ import orjson
 import structlog
 from aiohttp import web
 
-from pocketnode.errors import BadInput, ConfigError, NotFound, PocketError
+from pocketnode.errors import BadInput, NotFound, PocketError
 from pocketnode.gateway.access import rules_of
 from pocketnode.gateway.config import host_port
 from pocketnode.gateway.facts import Facts
 from pocketnode.store.keys import ApiKey, KeyStore
 from pocketnode.store.usage import UsageStore
-from pocketnode.web.guard import admits
-from pocketnode.web.serve import guards_itself
+from pocketnode.web.listener import Listener, admitted
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 DAY_S: Final = 86_400
 ROTATE_GRACE_S: Final = 3600
 BODY_BYTES_MOST: Final = 64 * 1024
@@ -78,7 +76,7 @@ class AdminServer:
                 web.get("/usage", self._usage_rows),
             ]
         )
-        self._runner = web.AppRunner(self.app, access_log=None)
+        self._listener = Listener(self.app)
 
     async def start(self, listen: str) -> int:
         """Listen on `host:port` and return the port.
@@ -88,33 +86,21 @@ class AdminServer:
         ConfigError
             the address cannot be had.
         """
-        host, port = host_port(listen)
-        await self._set_up()
-        try:
-            await web.TCPSite(self._runner, host, port).start()
-        except OSError as error:
-            raise ConfigError(f"admin listener {listen}: {error.strerror}: choose another `admin.listen`") from error
-        bound: int = self._runner.addresses[0][1]
-        return bound
+        return await self._listener.start(*host_port(listen))
 
     async def start_at(self, path: Path) -> None:
         """Listen on a Unix socket as well, for the other processes of this gateway."""
-        await self._set_up()
-        await web.UnixSite(self._runner, str(path)).start()
+        await self._listener.start_at(path)
 
     async def close(self) -> None:
         """Stop listening."""
-        await self._runner.cleanup()
-
-    async def _set_up(self) -> None:
-        if self._runner.server is None:
-            await self._runner.setup()
+        await self._listener.close()
 
     @web.middleware
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if request.path not in OPEN_PATHS and not guards_itself(request.path) and not admits(request, self._token):
+        if not admitted(request, self._token):
             return _json({"error": "send the admin token as 'Authorization: Bearer TOKEN'"}, 401)
         try:
             return await handler(request)
@@ -188,23 +174,6 @@ class AdminServer:
         if request.query.get("format") == "csv":
             return web.Response(text=usage_csv(rows), content_type="text/csv")
         return _json(rows)
-
-
-def token_of(path: Path) -> str:
-    """Return the token in a file.
-
-    Raises
-    ------
-    ConfigError
-        the file is missing or empty: the admin listener is never open to everybody.
-    """
-    try:
-        token = path.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"admin.token_file {path}: {error.strerror}: write a long random line into it") from error
-    if not token:
-        raise ConfigError(f"admin.token_file {path} is empty: write a long random line into it")
-    return token
 
 
 def key_facts(key: ApiKey) -> dict[str, Any]:

@@ -99,6 +99,13 @@ class Target(_Strict):
     )
 
 
+class ClientTls(_Strict):
+    """What suppliers are shown that ask gateways for a certificate."""
+
+    certificate: Path = Field(description="PEM")
+    key: Path = Field(description="its PEM key")
+
+
 class Log(_Strict):
     level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     as_json: bool = Field(default=True, alias="json")
@@ -142,6 +149,7 @@ class GatewayConfig(_Strict):
     admin: Admin
     store: str = Field(default="sqlite:///gateway.db", description="SQLAlchemy URL of keys, usage and scores")
     records: Path = Field(default=Path("records"), description="folder of the relay records")
+    client_tls: ClientTls | None = None
     statements: Statements = Statements()
     limits: Limits = Limits()
     retry: Retry = Retry()
@@ -171,9 +179,13 @@ class GatewayConfig(_Strict):
         """Return the configuration in parsed YAML; relative paths are meant from `folder`."""
         config = cls.model_validate(raw)
         placed = {name: folder / getattr(config, name) for name in _PATHS}
+        shown = config.client_tls
+        if shown is not None:
+            shown = ClientTls(certificate=folder / shown.certificate, key=folder / shown.key)
         return config.model_copy(
             update={
                 **placed,
+                "client_tls": shown,
                 "admin": config.admin.model_copy(update={"token_file": folder / config.admin.token_file}),
                 **{of: {n: folder / p for n, p in getattr(config, of).items()} for of in _MODEL_PATHS},
                 "store": _store(config.store, folder),

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from pocketnode import daemon
 from pocketnode.daemon import Job
 from pocketnode.gateway.access import Access
-from pocketnode.gateway.admin import AdminServer, Extra, token_of
+from pocketnode.gateway.admin import AdminServer, Extra
 from pocketnode.gateway.catalog import Catalog, catalog_of
 from pocketnode.gateway.config import GatewayConfig
 from pocketnode.gateway.dashboard import GatewaySource
@@ -46,6 +46,7 @@ from pocketnode.store.scores import ScoreStore
 from pocketnode.store.usage import UsageStore
 from pocketnode.web import meter
 from pocketnode.web.feed import Feed
+from pocketnode.web.listener import token_in
 from pocketnode.web.ports import Panel
 from pocketnode.web.serve import Dashboard
 
@@ -146,7 +147,7 @@ class GatewayDaemon:
         self._ingress = Ingress(self.gate, openai, rpc, self.sockets, relays, self.metrics)
         self.status = Status(outside.address, self.catalog, self.sessions)
         facts = OwnFacts(self.status, self.metrics, self.sessions, self.gate)
-        token = token_of(config.admin.token_file)
+        token = token_in(config.admin.token_file)
         self._admin = AdminServer(facts, self._keys, usage, token, extra)
         self._feed: Feed | None = None
         if outside.place is None:

@@ -21,7 +21,7 @@ from pocketnode import daemon
 from pocketnode.daemon import Job
 from pocketnode.errors import Unavailable
 from pocketnode.gateway import merging
-from pocketnode.gateway.admin import AdminServer, token_of
+from pocketnode.gateway.admin import AdminServer
 from pocketnode.gateway.catalog import Catalog
 from pocketnode.gateway.config import GatewayConfig
 from pocketnode.gateway.daemon import METER
@@ -33,6 +33,7 @@ from pocketnode.store.keys import KeyStore
 from pocketnode.store.usage import UsageStore
 from pocketnode.web import meter
 from pocketnode.web.feed import Feed
+from pocketnode.web.listener import token_in
 from pocketnode.web.meter import Meter
 from pocketnode.web.ports import Panel
 from pocketnode.web.serve import Dashboard
@@ -136,7 +137,7 @@ class Keeper:
     def __init__(self, config: GatewayConfig, kept: Kept, jobs: dict[str, Job]) -> None:
         self._config, self._kept, self._jobs = config, kept, jobs
         self.admin_port = 0
-        token = token_of(config.admin.token_file)
+        token = token_in(config.admin.token_file)
         facts = GatheredFacts(kept)
         self._admin = AdminServer(facts, KeyStore(kept.engine), UsageStore(kept.engine), token)
         self._meter = Meter()

@@ -18,14 +18,11 @@ from typing import Any
 
 from aiohttp import web
 
-from pocketnode.errors import ConfigError
 from pocketnode.supplier.config import host_port
 from pocketnode.supplier.metrics import Metrics
 from pocketnode.supplier.status import Status
-from pocketnode.web.guard import admits
-from pocketnode.web.serve import guards_itself
+from pocketnode.web.listener import Listener, admitted, token_in
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 Extra = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -42,7 +39,7 @@ class AdminServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics_text)
         app.router.add_get("/status", self._status_json)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._listener = Listener(app)
 
     async def start(self, listen: str) -> int:
         """Listen on `host:port` and return the port.
@@ -52,25 +49,17 @@ class AdminServer:
         ConfigError
             the address cannot be had.
         """
-        host, port = host_port(listen)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, host, port).start()
-        except OSError as error:
-            raise ConfigError(f"admin listener {listen}: {error.strerror}: choose another `admin.listen`") from error
-        bound: int = self._runner.addresses[0][1]
-        return bound
+        return await self._listener.start(*host_port(listen))
 
     async def close(self) -> None:
         """Stop listening."""
-        await self._runner.cleanup()
+        await self._listener.close()
 
     @web.middleware
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        free = request.path in OPEN_PATHS or guards_itself(request.path)
-        if not free and not admits(request, self._token):
+        if not admitted(request, self._token):
             raise web.HTTPUnauthorized(text="give the admin token: Authorization: Bearer TOKEN\n")
         return await handler(request)
 
@@ -93,13 +82,5 @@ class AdminServer:
 
 
 def token_of(file: Path | None) -> str:
-    """Return the admin token in the first line of `file`, or nothing where there is no file."""
-    if file is None:
-        return ""
-    try:
-        lines = file.read_text().splitlines()
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}: it should hold the admin token") from error
-    if not lines or not lines[0].strip():
-        raise ConfigError(f"{file}: no token in its first line")
-    return lines[0].strip()
+    """Return the admin token, or nothing where no file is named."""
+    return "" if file is None else token_in(file)

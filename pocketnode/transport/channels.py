@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
 
 import grpc
 from cryptography import x509
 
-from pocketnode.errors import RemoteError, Unavailable
+from pocketnode.errors import ConfigError, RemoteError, Unavailable
 from pocketnode.protocol.types import ZERO32
 from pocketnode.transport.grpc_options import CHANNEL_OPTIONS
 
@@ -23,6 +25,20 @@ class ClientCertificate:
 
     certificate: bytes
     key: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, certificate: Path, key: Path) -> Self:
+        """Return what two PEM files hold.
+
+        Raises
+        ------
+        ConfigError
+            one of them cannot be read.
+        """
+        try:
+            return cls(certificate.read_bytes(), key.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: {error.strerror}: name a readable PEM file") from error
 
 
 async def open_channel(endpoint: str, fingerprint: bytes, client: ClientCertificate | None = None) -> grpc.aio.Channel:
