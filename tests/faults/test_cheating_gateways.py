@@ -136,8 +136,10 @@ async def test_receipts_of_another_session_buy_nothing(world: World) -> None:
 @audit
 async def test_an_expired_grant_buys_nothing(world: World) -> None:
     await world.withhold(False)
+    another = bytes.fromhex(world.operator(SUPPLIERS[0])[2:])  # so that the application is still in sessions
     async with world.acting_as(APPLICATION) as actor:
         await operations.revoke(actor, world.gateway, service_id(ETH))
+        await operations.grant(actor, another, service_id(ETH), CAP)
     try:
         await world.stop(GATEWAY)
         number = await world.number() + 2
@@ -151,6 +153,7 @@ async def test_an_expired_grant_buys_nothing(world: World) -> None:
         await world.kill(GATEWAY)
     finally:
         async with world.acting_as(APPLICATION) as actor:
+            await operations.revoke(actor, another, service_id(ETH))
             await operations.grant(actor, world.gateway, service_id(ETH), CAP)
         await world.mine_to(world.start_of(await world.number() + 1))
         if not world.alive(GATEWAY):
