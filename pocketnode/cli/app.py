@@ -185,7 +185,14 @@ def show(application: bytes, at: At, as_json: bool) -> None:
 
 def _granted(gateway: bytes, service: bytes, cap: int, expiry: int, coin: Coin) -> dict[str, Any]:
     facts = {"gateway": checksum(gateway), "service": service_name(service), "cap": Amount(cap, coin)}
-    return {**facts, "expiry": expiry}
+    return {**facts, "expiry": LastSession(expiry)}
+
+
+class LastSession(int):
+    """A session's number, as it is printed where it stands for no end."""
+
+    def __str__(self) -> str:
+        return "none" if self == operations.FOREVER else format(int(self), ",")
 
 
 async def _escrow(reading: Actor | Market, application: bytes) -> dict[str, Any]:

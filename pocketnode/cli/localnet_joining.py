@@ -68,9 +68,9 @@ def variables(layout: Layout, network: Plan) -> dict[str, str]:
         "POCKETNODE_RPC": network.url(plan.CHAIN),
         "POCKETNODE_GATEWAY_URL": network.url(plan.GATEWAY),
         "POCKETNODE_API_KEY": layout.api_key.read_text().strip(),
-        "LLM_URL": network.url(plan.LLM),
-        "GATEWAY": network.addresses[plan.GATEWAY],
-        "APPLICATION": network.addresses[plan.APPLICATION],
+        "POCKETNODE_LLM_URL": network.url(plan.LLM),
+        "POCKETNODE_GATEWAY": network.addresses[plan.GATEWAY],
+        "POCKETNODE_APPLICATION": network.addresses[plan.APPLICATION],
     }
 
 

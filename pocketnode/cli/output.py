@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 
 from pocketnode.errors import BadInput
 
+PIPE_COLUMNS: Final = 300  # of tables that no terminal shows: nothing is folded there
 _FIELD: Final = "pocketnode.field"
 
 
@@ -83,7 +85,8 @@ def _print_table(rows: list[Mapping[str, Any]], title: str) -> None:
         return
     table = Table(title=title or None, title_justify="left", header_style="bold")
     for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
+        justify: Literal["left", "right"] = "right" if isinstance(value, int | float) else "left"
+        table.add_column(name.replace("_", " "), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*(f"{value:,}" if type(value) is int else str(value) for value in row.values()))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
