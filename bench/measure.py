@@ -12,7 +12,7 @@ from bench.nginx import INTERVAL_S, TOKENS
 from bench.servers import FAST, RPC, TIMED, Server
 from pocketnode.bench.http import Exchange, Url
 from pocketnode.bench.load import Load, Run, Sound, closed_loop, open_loop
-from pocketnode.bench.processes import MIB, Account
+from pocketnode.bench.processes import MIB, Account, Cost
 from pocketnode.bench.requests import MakeRequest, chat_body, json_rpc_body, numbered
 from pocketnode.bench.summary import longest_gap_s, of_run
 
@@ -103,15 +103,20 @@ def costs(run: Run, accounts: dict[str, Account], streamed: bool) -> dict[str, A
     found = {}
     for role, account in accounts.items():
         cost = account.cost
-        facts = {
-            "cpu_us_each": round(cost.cpu_us_each(len(run.sound)), 1),
-            "cores": round(cost.cpu_s / cost.seconds, 3),
-            "rss_mib": round(cost.rss / MIB, 1),
-        }
+        facts = costs_of(cost, len(run.sound))
         if streamed:
             facts["cpu_us_each_event"] = round(cost.cpu_us_each(events_within(run)), 1)
         found[role] = facts
     return found
+
+
+def costs_of(cost: Cost, answers: int) -> dict[str, float]:
+    """Return CPU microseconds for each answer, cores in use, and memory."""
+    return {
+        "cpu_us_each": round(cost.cpu_us_each(answers), 1),
+        "cores": round(cost.cpu_s / cost.seconds, 3),
+        "rss_mib": round(cost.rss / MIB, 1),
+    }
 
 
 def events_within(run: Run) -> int:

@@ -195,11 +195,22 @@ def _scaling(data: dict[str, Any]) -> str:
     for what in ("suppliers", "sessions"):
         for size, run in data[what].items():
             rows.append([f"{size} {what}", spread(run["rate"]), *_roles(run, "cpu_us_each"), *_roles(run, "rss_mib")])
+    workers = [
+        [size, spread(run["rate"]), *_roles(run, "cpu_us_each"), spread(run["client_cpu_us_each"])]
+        for size, run in data["workers"].items()
+    ]
     start, boundary = data["session_start"], data["boundary"]
     took = boundary["latency_ms"]
     return f"""## Scaling, and where sessions change
 
 {table(["size", "relays a second", "CPU us a relay", "RSS MiB"], rows)}
+
+The gateway is the whole daemon, its suppliers are real lanes that sign at once, and sessions are computed instead of
+read from a chain: so a thousand are there at once.
+
+{table(["workers", "relays a second", "CPU us a relay", "CPU us of the client"], workers)}
+
+Workers share the cores with a client that pipelines; their suppliers are faked within them, signatures and all.
 
 A session with {start["suppliers"]} suppliers starts in {spread(start["whole_ms"])} ms: {spread(start["read_ms"])} ms to
 read it and the grant from the chain, {spread(start["open_ms"])} ms to open all lanes, all suppliers on the same cores.

@@ -96,9 +96,13 @@ class Runner:
     async def fresh(self, **options: Any) -> Ours:
         """Return our daemons started anew, in place of all that ran."""
         if not self.counts.smoke:
-            await self.bench.children.stop()
-            self._begin(self._stack)
+            await self.reset()
         return await self.ours(**options)
+
+    async def reset(self) -> None:
+        """End all that runs."""
+        await self.bench.children.stop()
+        self._begin(self._stack)
 
     async def proxies(self, *names: str) -> list[Server]:
         """Start nginx as proxy, and the peers of these names; what cannot answer a kind is noted."""

@@ -1,4 +1,4 @@
-"""What a relay costs as suppliers and sessions grow, and how long a session takes to start."""
+"""What a relay costs as workers, suppliers and sessions grow, and how long a session takes to start."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from bench.labs import Running, start_lab
+from bench.lean import counted
 from bench.market import mine
-from bench.measure import Closed, measure, measure_requests, sound_whole
-from bench.ours import ETH, Ours, api_key
+from bench.measure import Closed, costs_of, measure_requests, sound_whole
+from bench.ours import ETH, Ours
 from bench.scenarios import Counts
-from bench.servers import RPC, Server
+from bench.servers import RPC
 from pocketnode.bench.http import Url
 from pocketnode.bench.load import Load, open_loop
+from pocketnode.bench.processes import Account
 from pocketnode.bench.requests import MakeRequest, json_rpc_body, numbered
 from pocketnode.bench.summary import of_run, over_rounds
 from pocketnode.chain.client import Rpc
@@ -28,9 +31,11 @@ if TYPE_CHECKING:
     from bench.run import Runner
 
 CONNECTIONS: Final = 64
+PIPELINED: Final = 4  # requests that wait on each connection of the lean client
+WORKERS: Final = (1, 2)
 SUPPLIERS: Final = (3, 24)
-SESSIONS: Final = (10, 1000)  # a thousand take minutes to be opened on chain
-SMOKE_SUPPLIERS: Final = (1, 2)  # names only: all of it runs on one set of daemons then
+SESSIONS: Final = (10, 1000)
+SMOKE_SUPPLIERS: Final = (1, 2)
 SMOKE_SESSIONS: Final = (1, 3)
 BOUNDARY_RATE: Final = 100.0
 SESSION_STARTS: Final = 5
@@ -38,38 +43,59 @@ SESSION_BLOCKS: Final = 300
 
 
 async def scaling(runner: Runner) -> dict[str, Any]:
-    """Measure each size in turn, each with daemons of its own."""
+    """Measure by workers, suppliers and sessions in a lab, and a session's start and end with everything real."""
     smoke = runner.counts.smoke
-    few, many = SMOKE_SUPPLIERS if smoke else SUPPLIERS
-    found: dict[str, Any] = {"suppliers": {}, "sessions": {}}
-    for suppliers in (few, many):
-        ours = await runner.fresh(suppliers=suppliers, only_rpc=True, session_blocks=SESSION_BLOCKS)
-        found["suppliers"][str(suppliers)] = await _cost(ours.server, runner.counts)
-        if suppliers == many:
-            found["session_start"] = {"suppliers": many, **await session_start(ours)}
-    for sessions in SMOKE_SESSIONS if smoke else SESSIONS:
-        ours = await runner.fresh(applications=sessions, only_rpc=True, session_blocks=SESSION_BLOCKS)
-        found["sessions"][str(sessions)] = await _cost_over_sessions(ours, runner.counts)
-        if "boundary" not in found:
-            found["boundary"] = await across_boundary(ours, runner.counts)
+    suppliers, sessions = (SMOKE_SUPPLIERS, SMOKE_SESSIONS) if smoke else (SUPPLIERS, SESSIONS)
+    found: dict[str, Any] = {}
+    for what, sizes in (("workers", WORKERS), ("suppliers", suppliers), ("sessions", sessions)):
+        found[what] = await _by_size(runner, what, sizes)
+        if not smoke:
+            await runner.reset()
+    ours = await runner.fresh(suppliers=suppliers[-1], only_rpc=True, session_blocks=SESSION_BLOCKS)
+    found["session_start"] = {"suppliers": suppliers[-1], **await session_start(ours)}
+    found["boundary"] = await across_boundary(ours, runner.counts)
     return found
 
 
-async def _cost(server: Server, counts: Counts) -> dict[str, Any]:
-    how = Closed(CONNECTIONS, counts.seconds, counts.warmup_s)
-    return over_rounds([await measure(server, RPC, how) for _ in range(counts.rounds)])
+async def _by_size(runner: Runner, what: str, sizes: tuple[int, ...]) -> dict[str, Any]:
+    """Measure labs of each size, all there at once and asked in turn, so that what else the machine does hits all."""
+    counts = runner.counts
+    labs = {size: await start_lab(runner.bench, f"{what}-{size}", what, size) for size in sizes}
+    rounds: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
+    one = _workers_round if what == "workers" else _cost_round
+    for _ in range(counts.rounds):
+        for size, lab in labs.items():
+            rounds[size].append(await one(lab, counts))
+    return {str(size): over_rounds(rounds[size]) for size in sizes}
 
 
-async def _cost_over_sessions(ours: Ours, counts: Counts) -> dict[str, Any]:
+async def _cost_round(lab: Running, counts: Counts) -> dict[str, Any]:
     """Spread the load over all applications, one after the other."""
-    place = ours.server.places[RPC]
-    url = Url.parse(place.url)
-    keys = [api_key(ours.folder, ours.cast.keys[name].address) for name in ours.cast.applications]
-    await asyncio.sleep(2.5)  # the gateway looks for new keys every two seconds
-    makes = [numbered(url, json_rpc_body(), {"authorization": f"Bearer {key}"}) for key in keys]
+    url = Url.parse(lab.server.places[RPC].url)
     how = Closed(CONNECTIONS, counts.seconds, counts.warmup_s)
-    rounds = [await measure_requests(ours.server, url, spread(makes), sound_whole, how) for _ in range(counts.rounds)]
-    return over_rounds(rounds)
+    return await measure_requests(lab.server, url, spread(makes_of(lab, url)), sound_whole, how)
+
+
+async def _workers_round(lab: Running, counts: Counts) -> dict[str, Any]:
+    """Count what a gateway takes whose suppliers are faked, asked by a client that costs next to nothing."""
+    url = Url.parse(lab.server.places[RPC].url)
+    account, before_s = Account([lab.server.pids["gateway"]]), time.process_time()
+    make = spread(makes_of(lab, url))
+    result = await counted(url, make, CONNECTIONS, PIPELINED, counts.seconds, counts.warmup_s)
+    account.stop()
+    whole = round(result["rate"] * account.cost.seconds)  # warm-up included: the account began with it
+    client_s = time.process_time() - before_s
+    return {
+        **result,
+        "processes": {"gateway": costs_of(account.cost, whole)},
+        "client_cpu_us_each": round(client_s * 1e6 / max(1, whole), 1),
+    }
+
+
+def makes_of(lab: Running, url: Url) -> list[MakeRequest]:
+    """Return for each application what makes its requests."""
+    body = json_rpc_body()
+    return [numbered(url, body, {"authorization": f"Bearer {secret}"}) for secret in lab.secrets]
 
 
 def spread(makes: list[MakeRequest]) -> MakeRequest:

@@ -112,7 +112,12 @@ def _scaling(data: dict[str, Any], results: Results) -> Iterator[Row]:
             yield Row(title, "within 10 %", f"{change:+.0f} %", change <= 10)
     start = data["session_start"]
     yield _at_most(f"session start with {start['suppliers']} suppliers", 50, "ms", middle(start, "whole_ms"))
-    yield Row("two gateway workers on two cores", "≥ 1.7 times one", "not measured: a gateway is one process", None)
+    one, two = (middle(run, "rate") for run in data["workers"].values())
+    ratio = two / one if one else 0.0
+    yield Row("two gateway workers on two cores", "≥ 1.7 times one", f"{ratio:.2f} times", ratio >= 1.7)
+    costs = [middle(run, "processes", "gateway", "cpu_us_each") for run in data["workers"].values()]
+    each = 2 * costs[0] / costs[1] if costs[1] else 0.0
+    yield Row("the same, by what a relay costs in each", "told beside it", f"{each:.2f} times", None)
 
 
 _SOURCES: Final[dict[str, Callable[[dict[str, Any], Results], Iterator[Row]]]] = {
