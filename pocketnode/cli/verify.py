@@ -19,8 +19,8 @@ from pocketnode.cli.output import json_option, print_facts
 from pocketnode.cli.verify_root import under_root
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import BadInput, NotFound, RemoteError
-from pocketnode.gateway.trust import PROOF
-from pocketnode.gateway.verifying import Verified
+from pocketnode.gateway.trust import PINNED, PROOF
+from pocketnode.gateway.verifying import Verified, as_relayed
 from pocketnode.gateway.verifying import verify as verify_proof
 from pocketnode.protocol.payload import AnswerHead, RequestHead, encode_answer, encode_request
 from pocketnode.protocol.session import service_id, session_id
@@ -97,9 +97,8 @@ def _verify(
     text, answer_type = proof or _proof_in(lines), content_type or _value(lines, "content-type") or "application/json"
     request_head = encode_request(RequestHead("POST", path, {"content-type": "application/json"}))
     answer_head = encode_answer(AnswerHead(200, {"content-type": answer_type}))
-    checked = verify_proof(
-        deployed.domain, text, request_head, request_file.read_bytes(), answer_head, answer_file.read_bytes()
-    )
+    request = as_relayed(request_file.read_bytes(), _value(lines, PINNED))
+    checked = verify_proof(deployed.domain, text, request_head, request, answer_head, answer_file.read_bytes())
     facts = {
         "signed_by": checksum(checked.receipt.supplier),
         "session": "0x" + checked.receipt.session.hex(),

@@ -44,12 +44,22 @@ class Blocks:
         self._elsewhere = elsewhere
         self._reports: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._shown: OrderedDict[str, int] = OrderedDict()
-        self._head = 0
+        self._head = self._sure = 0
+        self._reported_s = float("-inf")
 
     @property
     def head(self) -> int:
         """The highest block that is believed; 0 before any is known."""
         return max(self._head, self._elsewhere.head()) if self._elsewhere is not None else self._head
+
+    @property
+    def sure(self) -> int:
+        """The highest block that two suppliers have, or the only one that was asked; 0 before any is known."""
+        return self._sure
+
+    def age_s(self, now_s: float) -> float:
+        """Return the seconds since a supplier last said what its head is."""
+        return now_s - self._reported_s
 
     @property
     def final(self) -> int:
@@ -65,28 +75,30 @@ class Blocks:
             self._reports.popitem(last=False)
         said = sorted((n for at_s, n in self._reports.values() if now_s - at_s < REPORT_AGE_S), reverse=True)
         # The second highest is believed, and the highest if it is near: a single liar cannot move the head away.
-        second = said[1] if len(said) > 1 else said[0]
+        second = self._sure = said[1] if len(said) > 1 else said[0]
+        self._reported_s = now_s
         self._head = said[0] if said[0] - second <= NEAR_BLOCKS else second
         if self._elsewhere is not None:
             self._elsewhere.tell(self._head)
 
     def shown(self, client: str) -> int:
         """Return the highest head that a client was shown; 0 for none, or for one that nobody believes any more."""
-        shown = self._noted(client)
+        shown = self.noted(client)
         return shown if shown <= self.head + NEAR_BLOCKS else 0
 
     def show(self, client: str, number: int) -> None:
         """Remember what a client was shown, so that it never sees the head go back."""
         shown = self.shown(client)
         if self._elsewhere is not None:
-            self._elsewhere.show(client, max(number, shown), anew=self._noted(client) != shown)
+            self._elsewhere.show(client, max(number, shown), anew=self.noted(client) != shown)
             return
         self._shown[client] = max(number, shown)
         self._shown.move_to_end(client)
         while len(self._shown) > CLIENTS_MOST:
             self._shown.popitem(last=False)
 
-    def _noted(self, client: str) -> int:
+    def noted(self, client: str) -> int:
+        """Return the highest head that a client was shown, believed or not; 0 for none."""
         return self._shown.get(client, 0) if self._elsewhere is None else self._elsewhere.shown(client)
 
 

@@ -52,19 +52,42 @@ def with_field(body: bytes, name: str, value: bytes) -> bytes:
     return text.encode()
 
 
+def with_item(body: bytes, name: str, position: int, value: bytes) -> bytes:
+    """Return the object with one item of the array in a field replaced, or put behind its last one.
+
+    >>> with_item(b'{"params": [ "0x1" ,"latest"],"id":1.0}', "params", 1, b'"0x2"')
+    b'{"params": [ "0x1" ,"0x2"],"id":1.0}'
+    >>> with_item(b'{"params":["0x1"]}', "params", 1, b'"0x2"'), with_item(b'{"params":[ ]}', "params", 0, b'2')
+    (b'{"params":["0x1","0x2"]}', b'{"params":[2]}')
+    """
+    text = body.decode()
+    _, start, end = [place for place in fields(text) if place[0] == name][-1]
+    places = _places(text[start:end])
+    if position < len(places):
+        first, last = (start + at for at in places[position])
+        return (text[:first] + value.decode() + text[last:]).encode()
+    kept = text[start : start + places[-1][1]] + "," if places else "["
+    return (text[:start] + kept + value.decode() + "]" + text[end:]).encode()
+
+
+def _places(text: str) -> list[tuple[int, int]]:
+    """Return start and end of each item of the JSON array in `text`."""
+    found: list[tuple[int, int]] = []
+    at = skip(text, text.index("[") + 1)
+    while text[at] != "]":
+        end = end_of(text, at)
+        found.append((at, end))
+        at = skip(text, end, _SPACE + ",")
+    return found
+
+
 def items(text: str) -> list[bytes]:
     """Return the items of a JSON array as they are written.
 
     >>> items('[ {"a": 1} ,[2,  3], "x,y" ]')
     [b'{"a": 1}', b'[2,  3]', b'"x,y"']
     """
-    pieces: list[bytes] = []
-    at = skip(text, text.index("[") + 1)
-    while text[at] != "]":
-        end = end_of(text, at)
-        pieces.append(text[at:end].encode())
-        at = skip(text, end, _SPACE + ",")
-    return pieces
+    return [text[start:end].encode() for start, end in _places(text)]
 
 
 def skip(text: str, at: int, characters: str = _SPACE) -> int:

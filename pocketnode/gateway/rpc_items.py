@@ -25,6 +25,7 @@ from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.noted import NotedFilters, NotedHeads
 from pocketnode.gateway.orders import Answer, Order
+from pocketnode.gateway.pinning import Pinning, pinned
 from pocketnode.gateway.ranges import joined, parts_of
 from pocketnode.gateway.refusal import INTERNAL, INVALID, NO_METHOD, Refused
 from pocketnode.gateway.relaying import Relaying
@@ -33,6 +34,7 @@ from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, numbered, result
 from pocketnode.gateway.rpc_judging import judge
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.sharing import Sharing
+from pocketnode.gateway.statics import Statics
 from pocketnode.gateway.trail import Trail
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.services.spec import Method
@@ -86,6 +88,8 @@ class RpcItems:
         self._ledger = ledger
         self._metrics = metrics
         self._broadcasting = Broadcasting(relaying)
+        self._statics = Statics(self.ask, time.monotonic)
+        self._pinnings: dict[str, Pinning] = {}
         self._used: set[str] = set()  # services asked for since the head was last looked for
         self.adopt()
 
@@ -94,6 +98,11 @@ class RpcItems:
         for service in self._catalog.services.values():
             if service.spec.kind == "json-rpc" and service.name not in self.blocks:
                 self.blocks[service.name] = Blocks(NotedHeads(self._notes, service.name))
+                self._pinnings[service.name] = Pinning(
+                    self.blocks[service.name],
+                    partial(self._asked_once, service.name),
+                    partial(self._look_twice, service.name),
+                )
 
     async def answer(self, service: Service, holder: Holder, item: Item, trail: Trail) -> Replied:
         """Answer one request.
@@ -138,6 +147,29 @@ class RpcItems:
     # ---- where from
 
     async def _found(self, asking: Asking, spent: list[int]) -> Replied:
+        """Answer one request; a tag in it may become the number of a block first."""
+        if asking.method.static and not asking.item.params and asking.item.raw_id != NOTIFICATION:
+            value = await self._statics.get(asking.service, asking.item.method)
+            if value is not None:
+                return self._served(asking, "local", "hit; static", value)
+        pin = await self._pinnings[asking.service.name].pin(asking.method, asking.item, asking.holder.key.id)
+        if pin is None:
+            return await self._found_as_is(asking, spent)
+        method = asking.method if not asking.method.empty else asking.method.model_copy(update={"empty": False})
+        for number in (pin.number, pin.sure):
+            try:
+                one = replace(asking, item=pinned(asking.item, pin.position, number), method=method)
+                replied = await self._found_as_is(one, spent)
+            except Refused:
+                if number == pin.sure:
+                    raise
+                continue
+            if number == pin.sure or not _says_nothing(replied.body):
+                break
+        replied.headers[trust.PINNED] = replace(pin, number=number).header()
+        return replied
+
+    async def _found_as_is(self, asking: Asking, spent: list[int]) -> Replied:
         item, method, service = asking.item, asking.method, asking.service
         self._used.add(service.name)
         if item.raw_id == NOTIFICATION or method.broadcast or not method.idempotent or method.sticky:
@@ -230,9 +262,23 @@ class RpcItems:
         if method.sticky == "makes" and (raw := json_field(body, "result")) is not None:
             operator = answer.attempt.seat.supplier.operator
             self._filters.note(asking.holder.key.id, asking.service.name, orjson.loads(raw), operator)
+        self._seen(asking, body)
         if key is not None and method.cache != "never":
             self.cache.keep(key, method, item, body, blocks)
         return body
+
+    def _seen(self, asking: Asking, body: bytes) -> None:
+        """Note the block in an answer as shown, so that what its client reads next is not older."""
+        newest = asking.method.block == 0 and _first(asking.item.params) == "latest"
+        if not newest and (asking.method.block is not None or asking.method.head):
+            return
+        raw = json_field(body, "result")
+        if raw is None or not raw.startswith(b"{"):
+            return
+        number = json_field(raw, "number" if newest else "blockNumber")
+        shown = quantity(orjson.loads(number)) if number is not None else None
+        if shown is not None:
+            self.blocks[asking.service.name].show(asking.holder.key.id, shown)
 
     def _not_back(self, asking: Asking, raw: bytes) -> bytes:
         """Return a head as a client may see it: never below one that it saw before."""
@@ -245,7 +291,16 @@ class RpcItems:
         blocks.show(client, number)
         return raw
 
-    async def ask(self, service: Service, name: str, params: list[Any]) -> Any:
+    async def _asked_once(self, name: str, method: str, params: list[Any]) -> Any:
+        """Return what `ask` does; requests alike that come meanwhile share it."""
+        key = (name, f"own {method}", orjson.dumps(params))
+        found, _ = await self.sharing.get(key, lambda: self._asked_raw(name, method, params))
+        return orjson.loads(found)
+
+    async def _asked_raw(self, name: str, method: str, params: list[Any]) -> bytes:
+        return orjson.dumps(await self.ask(self._catalog.services[name], method, params))
+
+    async def ask(self, service: Service, name: str, params: list[Any], tried: list[bytes] | None = None) -> Any:
         """Return the result of a request of the gateway's own; a paid relay like any other, charged to no key.
 
         Raises
@@ -260,6 +315,7 @@ class RpcItems:
         current: Callable[[], ActiveSession] = partial(self._sessions.active, service)
         check = partial(_check, method, 0, 0)
         order = Order(current, method.pace, HEAD, body, method.units, method.units, check)
+        order.tried = order.tried if tried is None else tried
         answer = await self._relaying.whole(order)
         value = orjson.loads(answer.body).get("result")
         if method.head and (number := quantity(value)) is not None:
@@ -267,12 +323,23 @@ class RpcItems:
             self.blocks[service.name].report(operator, number, time.monotonic())
         return value
 
-    async def _look(self, service: Service) -> None:
+    async def _look_twice(self, name: str) -> None:
+        """Ask two suppliers for the head; who wants to know at the same time shares that."""
+        tried: list[bytes] = []
+
+        async def both() -> bytes:
+            service = self._catalog.services[name]
+            await asyncio.gather(self._look(service, tried), self._look(service, tried))
+            return b""
+
+        await self.sharing.get((name, "heads", b""), both)
+
+    async def _look(self, service: Service, tried: list[bytes] | None = None) -> None:
         """Ask one supplier for the head."""
         name = next((n for n, m in service.spec.methods.items() if m.head), None)
         if name is not None:
             with suppress(Refused):
-                await self.ask(service, name, [])
+                await self.ask(service, name, [], tried)
 
 
 def _check(method: Method, request_id: object, least_head: int, status: int, body: bytes, units: int) -> Judgement:
@@ -288,6 +355,10 @@ def _check(method: Method, request_id: object, least_head: int, status: int, bod
 
 def _accept_any(status: int, body: bytes, units: int) -> Judgement:
     return Judgement.TAKE
+
+
+def _says_nothing(body: bytes) -> bool:
+    return json_field(body, "result") in (None, b"null")
 
 
 def _first(params: Any) -> Any:

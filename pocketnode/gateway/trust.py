@@ -24,6 +24,7 @@ SESSION: Final = "x-pocketnode-session"
 RELAY: Final = "x-pocketnode-relay"
 SIGNATURE: Final = "x-pocketnode-signature"
 PROOF: Final = "x-pocketnode-proof"
+PINNED: Final = "x-pocketnode-pinned"
 
 
 def headers_of(attempt: Attempt, head: AnswerHead) -> dict[str, str]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import signer_of
-from pocketnode.errors import RemoteError
-from pocketnode.gateway.trust import read_proof
+from pocketnode.errors import BadInput, RemoteError
+from pocketnode.gateway.blocks import quantity
+from pocketnode.gateway.json_places import with_item
+from pocketnode.gateway.refusal import Refused
+from pocketnode.gateway.trust import PINNED, read_proof
 from pocketnode.protocol.digest import receipt_digest, response_digest
 from pocketnode.protocol.payload import payload_hash
 from pocketnode.protocol.types import ZERO32, Receipt, Response
@@ -26,6 +29,28 @@ class Verified:
     response: Response
     relay: bytes
     response_digest: bytes
+
+
+def as_relayed(request: bytes, pin: str | None) -> bytes:
+    """Return a request as it was relayed: where the answer's header says so, a block stood in place of its tag.
+
+    Raises
+    ------
+    BadInput
+        the header is none, or the request has no such parameter.
+
+    >>> as_relayed(b'{"params":["0x1","latest"]}', "1=0x3e8")
+    b'{"params":["0x1","0x3e8"]}'
+    """
+    if not pin:
+        return request
+    position, _, number = pin.partition("=")
+    if not position.isdigit() or quantity(number) is None:
+        raise BadInput(f"{PINNED}: {pin[:64]!r} is not POSITION=BLOCK")
+    try:
+        return with_item(request, "params", int(position), b'"' + number.encode() + b'"')
+    except (Refused, ValueError, IndexError) as error:
+        raise BadInput("the request has no parameters in which a block could stand") from error
 
 
 def verify(

@@ -27,7 +27,14 @@ class Method(_Strict):
         default="never",
         description="how long an answer holds: until the next block, for good once its block is final, or always",
     )
+    static: bool = Field(
+        default=False,
+        description="the same for good, without parameters: agreed by several suppliers, then answered here",
+    )
     block: int | None = Field(default=None, ge=0, description="position of the block parameter, if there is one")
+    pin: bool = Field(
+        default=False, description="a tag at `block` may be replaced by the number of a block that the client was shown"
+    )
     idempotent: bool = Field(default=True, description="asking a second supplier does no harm")
     broadcast: bool = Field(default=False, description="goes to several suppliers; 'already known' is success")
     sticky: Literal["", "makes", "names"] = Field(

@@ -41,15 +41,23 @@ async def call(gateway: Running, method: str, *params: Any, identity: Any = 1) -
     return answer, headers.get(CACHE)
 
 
-async def test_static_answers_are_bought_once(start: Start) -> None:
+async def test_static_answers_are_agreed_once_by_several_suppliers(start: Start) -> None:
     gateway = await start()
     all_answer(gateway, results({"eth_chainId": "0x1"}))
-    assert await call(gateway, "eth_chainId") == ({"jsonrpc": "2.0", "id": 1, "result": "0x1"}, None)
-    assert await call(gateway, "eth_chainId", identity="b") == (
-        {"jsonrpc": "2.0", "id": "b", "result": "0x1"},
-        "hit; static",
-    )
-    assert asked(gateway.suppliers) == 1
+    gateway.suppliers[0].answers["eth"] = results({"eth_chainId": "0x66"})
+    for identity in (1, "b", 2.5):
+        said = {"jsonrpc": "2.0", "id": identity, "result": "0x1"}
+        assert await call(gateway, "eth_chainId", identity=identity) == (said, "hit; static")
+    assert [len(supplier.asked) for supplier in gateway.suppliers] == [1, 1, 1]
+
+
+async def test_static_answers_that_differ_are_not_kept(start: Start) -> None:
+    gateway = await start(suppliers=2)
+    gateway.suppliers[0].answers["eth"] = results({"net_version": "1"})
+    gateway.suppliers[1].answers["eth"] = results({"net_version": "2"})
+    for _ in range(3):
+        answer, why = await call(gateway, "net_version")
+        assert (answer["result"] in ("1", "2"), why) == (True, None)
 
 
 async def test_only_what_is_final_is_kept_for_good(start: Start) -> None:
