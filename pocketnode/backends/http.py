@@ -148,7 +148,7 @@ class HttpCaller:
         times = self.target.timeouts
         now_s = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(now_s + times.first_byte_s) as deadline:
+            async with asyncio.timeout_at(now_s + min(times.first_byte_s, times.total_s)) as deadline:
                 response = await self._session.request(
                     method,
                     self.target.url + path,

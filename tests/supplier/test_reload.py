@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from pocketnode.chain.client import Rpc
+from pocketnode.cli.gateway_parts import Lanes
 from pocketnode.cli.logs import log_at, log_to_stderr
 from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.protocol.fault import FaultClass, RelayFailed
@@ -18,6 +19,7 @@ from pocketnode.protocol.session import service_id
 from pocketnode.supplier.certificate import create_certificate
 from pocketnode.supplier.checks import fingerprint_of
 from pocketnode.supplier.config import Tls
+from pocketnode.transport.channels import ClientCertificate
 from pocketnode.transport.client import Lane, open_lane
 from pocketnode.transport.ports import Opening
 from tests.supplier.conftest import APPLICATION, DOMAIN, GATEWAY, RPC, SUPPLIER, Running, Start, ask, described
@@ -52,6 +54,24 @@ async def test_a_renewed_certificate_is_shown_to_who_comes_later(start: Start, t
     with pytest.raises(RemoteError):
         await pinned_lane(running, old)
     await ask(lane, RPC, BLOCK_NUMBER)
+
+
+async def test_a_gateway_shows_the_certificate_of_its_configuration(
+    start: Start, tmp_path: Path, anvil_url: str
+) -> None:
+    own, client = certificate(tmp_path, "own"), certificate(tmp_path, "client")
+    tls = {"certificate": "own.crt", "key": "own.key", "client_ca": "client.crt"}
+    running = await start({**described(tmp_path, eth=eth(anvil_url)), "tls": tls})
+    shown = ClientCertificate.read(client.certificate, client.key)
+    opening = Opening(APPLICATION, service_id("eth"), 2, SUPPLIER.address, GATEWAY.address, os.urandom(32))
+    where, pinned = f"127.0.0.1:{running.daemon.port}", fingerprint_of(own)
+    lane = await Lanes(GATEWAY, DOMAIN, client=shown).open(opening, where, pinned)
+    reply = await lane.relay(RPC, BLOCK_NUMBER, 10)
+    assert await reply.read()
+    await lane.close()
+    for stranger in (None, ClientCertificate.read(own.certificate, own.key)):
+        with pytest.raises(Unavailable):
+            await Lanes(GATEWAY, DOMAIN, client=stranger).open(opening, where, pinned)
 
 
 async def test_limits_and_policy_hold_for_lanes_that_come_later(start: Start, tmp_path: Path, anvil_url: str) -> None:
