@@ -17,7 +17,7 @@ from pocketnode.chain import deployment as deployments
 from pocketnode.chain import operations
 from pocketnode.chain.actor import Actor, acting, sending
 from pocketnode.chain.client import Rpc
-from pocketnode.chain.deploy import LOCAL_SPANS, deploy
+from pocketnode.chain.deploy import LOCAL_SPANS, Spans, deploy
 from pocketnode.chain.deploy import Plan as DeploymentPlan
 from pocketnode.chain.deployment import Deployment
 from pocketnode.chain.heads import block_at
@@ -43,8 +43,9 @@ OWNER_SHARE: Final = 5_000  # of the fee, in ten-thousandths
 class Opening:
     """The steps that open the market, on one chain."""
 
-    def __init__(self, layout: Layout, plan: Plan, rpc: Rpc, journals: Engine) -> None:
+    def __init__(self, layout: Layout, plan: Plan, rpc: Rpc, journals: Engine, spans: Spans) -> None:
         self._layout = layout
+        self._spans = spans
         self._plan = plan
         self._rpc = rpc
         self._journals = journals
@@ -54,7 +55,7 @@ class Opening:
         deployer = Key(secrets.token_bytes(32))
         await self._give_gas([deployer.address, *map(raw, self._plan.addresses.values())])
         async with sending(self._rpc, deployer, self._journals) as sender:
-            deployment = await deploy(self._rpc, sender, DeploymentPlan.model_validate({"spans": LOCAL_SPANS}))
+            deployment = await deploy(self._rpc, sender, DeploymentPlan(spans=self._spans))
         async with acting(self._rpc, deployment, deployer, self._journals) as actor:
             await self._give_tokens(actor)
             for name, price in PRICES.items():
@@ -114,8 +115,12 @@ def raw(address: str) -> bytes:
     return bytes.fromhex(address.removeprefix("0x"))
 
 
-async def open_market(layout: Layout, plan: Plan) -> None:
+async def open_market(layout: Layout, plan: Plan, spans: Spans = LOCAL_SPANS) -> None:
     """Deploy everything, register everyone, and write the deployment file.
+
+    Parameters
+    ----------
+    spans : of the sessions and their windows.
 
     Raises
     ------
@@ -124,6 +129,6 @@ async def open_market(layout: Layout, plan: Plan) -> None:
     """
     journals = open_store(sqlite_url(layout.data(CHAIN) / "opening.db"))
     async with Rpc([plan.url(CHAIN)]) as rpc:
-        deployment = await Opening(layout, plan, rpc, journals).run()
+        deployment = await Opening(layout, plan, rpc, journals, spans).run()
     journals.dispose()
     deployments.write(layout.deployment, deployment)

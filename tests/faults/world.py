@@ -24,6 +24,7 @@ import yaml
 from pocketnode.chain import deployment as deployments
 from pocketnode.chain.actor import Actor, acting
 from pocketnode.chain.client import Rpc
+from pocketnode.chain.deploy import LOCAL_SPANS, Spans
 from pocketnode.chain.deployment import Deployment
 from pocketnode.localnet import configs, market, plan, ports, processes
 from pocketnode.localnet.children import Children
@@ -308,7 +309,9 @@ class World:
 
 
 @asynccontextmanager
-async def running(folder: Path, llm: bool = False, start: bool = True) -> AsyncIterator[World]:
+async def running(
+    folder: Path, llm: bool = False, start: bool = True, spans: Spans = LOCAL_SPANS
+) -> AsyncIterator[World]:
     """Bring a market up in `folder`, with every daemon if `start`; end all of it however the test ended."""
     layout = Layout(folder)
     layout.make()
@@ -317,7 +320,7 @@ async def running(folder: Path, llm: bool = False, start: bool = True) -> AsyncI
     async with Rpc([network.url(CHAIN)], timeout_s=10) as rpc, aiohttp.ClientSession() as http:
         world = World(layout, network, rpc, children, _http=http)
         try:
-            await _open(world, llm)
+            await _open(world, llm, spans)
             if start:
                 await asyncio.gather(*(world.start(name) for name in DAEMONS))
             yield world
@@ -331,12 +334,12 @@ async def running(folder: Path, llm: bool = False, start: bool = True) -> AsyncI
                 await close()
 
 
-async def _open(world: World, llm: bool) -> None:
+async def _open(world: World, llm: bool, spans: Spans) -> None:
     layout, network = world.layout, world.plan
     await world.children.start(processes.chain(layout, network))
     if llm:
         await world.children.start(processes.llm(layout, network))
-    await market.open_market(layout, network)
+    await market.open_market(layout, network, spans)
     await world.rpc.ask("evm_setAutomine", False)
     configs.write(layout, network)
     world._key = layout.api_key.read_text().strip()
