@@ -104,7 +104,7 @@ function Shell({ about }) {
   }, [route.join("/")]);
   return html`<div class="shell">
     <a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>Skip to the page</a>
-    <div class="side">
+    <header class="side">
       <div class="brand"><img src="/static/icon.svg" alt="" /><span>pocketnode</span></div>
       <nav aria-label="Pages">
         <ul class="nav">
@@ -116,7 +116,7 @@ function Shell({ about }) {
         </ul>
       </nav>
       <${Foot} about=${about} />
-    </div>
+    </header>
     <main class="main" id="main" tabindex="-1">
       <${Guarded} key=${route.join("/")} page=${page} about=${about} route=${route} />
     </main>
@@ -149,7 +149,7 @@ function Foot({ about }) {
       <div class="faint">chain ${about.chain_id}${state?.now.block ? ` · block ${state.now.block.toLocaleString("en-US")}` : ""}</div>
     </div>
     <div class="live" role="status"><span class=${`dot ${tone}`}></span><span>${words}</span></div>
-    <button class="button is-small is-quiet" onClick=${() => window.toggleTheme()} aria-label="Change between light and dark"><${Icon} name="theme" size=${15} /><span class="wide">Theme</span></button>
+    <button class="button is-small is-quiet" onClick=${() => window.toggleTheme()} aria-label="Theme: change between light and dark"><${Icon} name="theme" size=${15} /><span class="wide">Theme</span></button>
   </div>`;
 }
 

@@ -14,8 +14,8 @@ function axes({ format, spanS, tick }, nothing) {
     grid: { stroke: () => css("--line"), width: 1 },
   };
   const time = { ...shared, grid: { show: false }, size: 26, gap: 6, space: 90 };
-  if (spanS <= 600 || tick) time.space = 64;
-  const shown = tick ?? ((t) => clock(t, spanS <= 600 ? spanS : Math.max(spanS, 3601)));
+  if (spanS <= 3600 || tick) time.space = 46;
+  const shown = tick ?? ((t) => clock(t, Math.max(spanS, 3601)));
   time.values = (_, splits) => splits.map((t) => (tick && t % 1 ? "" : shown(t)));
   const value = { ...shared, size: 58, gap: 6, space: 34, values: (_, splits) => splits.map((v) => (v === null || nothing ? "" : format(v))) };
   return [time, value];

@@ -2,6 +2,7 @@
 
 const COUNTS = ["relays", "good", "kept", "refused", "units", "amount"];
 const TIMES = ["p50_ms", "p95_ms", "p99_ms", "first_p50_ms", "first_p95_ms"];
+const SHORT_S = 60;
 const NAMES = [...COUNTS, ...TIMES, "errors"]; // in the order of a row of the daemon's
 
 /** Add one event's rows to columns over `spanS` seconds; returns new columns, so that charts see the change. */
@@ -27,6 +28,9 @@ export function appended(data, tick, spanS) {
 export function joined(data, stepS) {
   if (stepS <= data.step_s || !data.t.length) return data;
   const places = data.t.map((t) => Math.floor(t / stepS) * stepS);
+  const whole = data.t[data.t.length - 1] + data.step_s;
+  // A short step that is not over yet would look like a fall; of a long one what there is says more than nothing.
+  while (stepS <= SHORT_S && places.length > 1 && places[0] !== places[places.length - 1] && places[places.length - 1] + stepS > whole) places.pop();
   const t = [...new Set(places)];
   const at = new Map(t.map((start, place) => [start, place]));
   const series = {};

@@ -4,7 +4,7 @@ import { errorLines } from "./columns.js";
 import { Chart } from "./chart.js";
 import { count, percent, short } from "./format.js";
 import { html } from "./html.js";
-import { Card, Chip, Empty, Table } from "./parts.js";
+import { Card, Chip, Quiet, Table } from "./parts.js";
 
 const USER = ["", "The user's"];
 const OURS = ["bad", "The gateway's"];
@@ -63,19 +63,20 @@ export function ErrorChart({ title, columns, stepS, empty, ...shared }) {
   const found = errorLines(columns, COLOURS.length);
   const all = found.reduce((sum, one) => sum + one.n, 0);
   const lines = found.map((one, place) => ({ name: inWords(one.name), colour: COLOURS[place], values: one.values.map((n) => (n * 60) / stepS), fill: found.length === 1 }));
-  return html`<${Chart} title=${title} headline=${all ? short(all) : "none"} unit=${all ? "in all" : ""} lines=${lines} format=${short} zeroIsNothing empty=${empty} ...${shared} />`;
+  return html`<${Chart} title=${title} headline=${short(all)} unit="in all" lines=${lines} format=${short} zeroIsNothing empty=${empty} ...${shared} />`;
 }
 
 /** rows: [{service, name, n, of}]: a class, how often, of how many. */
 export function ErrorTable({ rows, caption, title, about, nothing, withService }) {
   const columns = [
     { name: "What", wrap: true, cell: (row) => html`${inWords(row.name)}<span class="sub mono">${row.name}</span>` },
-    ...(withService ? [{ name: "Service", cell: (row) => row.service ?? html`<span class="faint">before it was known</span>` }] : []),
+    ...(withService ? [{ name: "Service", narrow: false, cell: (row) => row.service ?? html`<span class="faint">before it was known</span>` }] : []),
     { name: "Whose to mend", cell: (row) => html`<${Chip} tone=${whose(row.name)[0]}>${whose(row.name)[1]}<//>` },
     { name: "Times", num: true, cell: (row) => count(row.n), sort: (row) => row.n },
     { name: "Share", num: true, narrow: false, cell: (row) => (row.of ? percent(row.n / row.of) : "–"), sort: (row) => row.n / (row.of || 1) },
   ];
-  return html`<${Card} title=${title} about=${rows.length ? about : undefined}>
-    ${rows.length ? html`<${Table} caption=${caption} columns=${columns} rows=${rows} keyOf=${(row) => `${row.service} ${row.name}`} first=${{ name: "Times", down: true }} />` : html`<${Empty} title=${nothing} />`}
+  if (!rows.length) return html`<${Quiet}>${nothing}.<//>`;
+  return html`<${Card} title=${title} about=${about}>
+    <${Table} caption=${caption} columns=${columns} rows=${rows} keyOf=${(row) => `${row.service} ${row.name}`} first=${{ name: "Times", down: true }} />
   <//>`;
 }

@@ -19,7 +19,7 @@ export function short(value) {
 }
 
 function trim(value, digits) {
-  return value.toFixed(digits).replace(/\.?0+$/, "");
+  return digits ? value.toFixed(digits).replace(/\.?0+$/, "") : value.toFixed(0);
 }
 
 export function ms(value) {
@@ -33,7 +33,7 @@ export function ms(value) {
 export function percent(share, digits) {
   if (share === null || share === undefined || Number.isNaN(share)) return "–";
   const value = share * 100;
-  return `${value.toFixed(digits ?? (value > 99 && value < 100 ? 2 : 1)).replace(/\.0+$/, "")}%`;
+  return `${digits === undefined ? trim(value, value > 99 && value < 100 ? 2 : 1) : value.toFixed(digits)}%`;
 }
 
 /** Base units (a decimal string, a bigint or a number) as tokens, with at least three digits that say something. */
@@ -43,7 +43,7 @@ export function amount(base, token) {
   const size = Math.abs(value);
   if (size === 0) return "0";
   if (size >= 1e6) return short(value);
-  if (size >= 1000) return new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 1 }).format(value);
+  if (size >= 1000) return new Intl.NumberFormat(LOCALE, { maximumFractionDigits: size >= 10_000 ? 0 : 1 }).format(value);
   if (size >= 1) return trim(value, 3);
   const digits = Math.min(token.decimals, 2 - Math.floor(Math.log10(size)));
   return trim(value, Math.max(2, digits));

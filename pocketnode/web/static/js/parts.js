@@ -2,6 +2,7 @@
 
 import { brief, count } from "./format.js";
 import { html, useState } from "./html.js";
+import { Icon } from "./icons.js";
 
 export function Page({ title, about, tools, back, children }) {
   return html`<div>
@@ -44,6 +45,11 @@ export function Chip({ tone = "", children }) {
 
 export function Banner({ tone = "warn", title, children }) {
   return html`<div class=${`banner is-${tone}`} role="status"><strong>${title}</strong><span>${children}</span></div>`;
+}
+
+/** One line that all is well. */
+export function Quiet({ children }) {
+  return html`<div class="card card-pad quiet"><${Icon} name="good" tone="good" /><span>${children}</span></div>`;
 }
 
 export function Empty({ title, children, code }) {

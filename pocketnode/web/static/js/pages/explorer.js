@@ -38,7 +38,7 @@ function Body({ about, chain, tab }) {
         ${stat("Paid by applications", totals.taken)} ${stat("Paid to suppliers", totals.paid)} ${stat("In escrow", totals.escrow)} ${stat("Suppliers' bonds", totals.bonds)}
       </dl>
     <//>
-    <div class="scroll"><${Segments} label="What to show" options=${TABS} value=${tab} onChange=${go} /></div>
+    <div><${Segments} label="What to show" options=${TABS} value=${tab} onChange=${go} /></div>
     <${Card}>${TAB[tab]({ about, chain, token })}<//>`;
 }
 
@@ -82,8 +82,8 @@ const quality = (one) => (one.quality === null ? "–" : (one.quality / 10_000).
 
 function suppliersTable(rows, token) {
   const columns = [
-    { name: "Registration", cell: (one) => html`${one.registration} <${Chip} tone=${one.listed ? "good" : ""}>${one.listed ? "Listed" : "Left"}<//>`, sort: (one) => one.registration },
-    { name: "Service", cell: (one) => one.service },
+    { name: "Registration", cell: (one) => html`${one.registration} <${Chip} tone=${one.listed ? "good" : ""}>${one.listed ? "Listed" : "Left"}<//><span class="sub narrow-only">${one.service}</span>`, sort: (one) => one.registration },
+    { name: "Service", narrow: false, cell: (one) => one.service },
     { name: "Operator", cell: (one) => html`<${Hash} value=${one.operator} />` },
     { name: "Price", num: true, narrow: false, cell: (one) => amount(one.price, token), sort: (one) => Number(one.price) },
     { name: "Quality", num: true, cell: quality, sort: (one) => one.quality },
@@ -100,7 +100,7 @@ function servicesTable(rows, token) {
   const columns = [
     { name: "Service", cell: (one) => html`<strong>${one.id}</strong><span class="sub">${one.kind}</span>` },
     { name: "Suppliers", num: true, cell: (one) => count(one.registrations) },
-    { name: "Highest price", num: true, cell: (one) => amount(one.max_price, token) },
+    { name: "Highest price", num: true, narrow: false, cell: (one) => amount(one.max_price, token) },
     { name: "Owner's share of the fee", num: true, narrow: false, cell: (one) => `${one.owner_share / 100}%` },
     { name: "Units", num: true, cell: (one) => short(one.units) },
     { name: "Amount", num: true, narrow: false, cell: (one) => amount(one.amount, token) },
@@ -115,7 +115,7 @@ function applicationsTable(rows, token) {
     { name: "Application", cell: (one) => html`<${Hash} value=${one.address} />` },
     { name: "Escrow", num: true, cell: (one) => html`<span title=${exactAmount(one.balance, token)}>${amount(one.balance, token)}</span>` },
     { name: "Thawing", num: true, narrow: false, cell: (one) => amount(one.thawing, token) },
-    { name: "Spent", num: true, cell: (one) => html`<span title=${exactAmount(one.spent, token)}>${amount(one.spent, token)}</span>` },
+    { name: "Spent", num: true, narrow: false, cell: (one) => html`<span title=${exactAmount(one.spent, token)}>${amount(one.spent, token)}</span>` },
     { name: "Deposited", num: true, narrow: false, cell: (one) => amount(one.deposited, token) },
     { name: "Grants", wrap: true, cell: (one) => (one.grants.length ? one.grants.map(grant) : html`<span class="faint">none</span>`) },
   ];

@@ -1,6 +1,7 @@
 // API keys: make, limit, rotate, revoke; and what each used.
 
-import { amount, count, date } from "../format.js";
+import { COLOURS, Chart } from "../chart.js";
+import { amount, count, date, day, short } from "../format.js";
 import { html, useState } from "../html.js";
 import { send } from "../api.js";
 import { useLoad } from "../load.js";
@@ -69,8 +70,8 @@ function inWords(rules) {
 function KeyTable({ keys, onOpen }) {
   const ended = (key) => stateOf(key)[1] === "Revoked" || stateOf(key)[1] === "Expired";
   const columns = [
-    { name: "Name", cell: (key) => html`<strong>${key.name || "unnamed"}</strong><span class="sub mono">pn_${key.id}_…</span>` },
-    { name: "State", cell: (key) => html`<${Chip} tone=${stateOf(key)[0]}>${stateOf(key)[1]}<//>` },
+    { name: "Name", cell: (key) => html`<strong>${key.name || "unnamed"}</strong><span class="sub mono">pn_${key.id}_…</span><span class="narrow-only"><${Chip} tone=${stateOf(key)[0]}>${stateOf(key)[1]}<//></span>` },
+    { name: "State", narrow: false, cell: (key) => html`<${Chip} tone=${stateOf(key)[0]}>${stateOf(key)[1]}<//>` },
     { name: "May ask for", wrap: true, narrow: false, cell: (key) => html`<span class="muted">${inWords(key.rules)}</span>` },
     { name: "Made", narrow: false, cell: (key) => date(key.created_s) },
     {
@@ -192,9 +193,30 @@ function Usage({ about, keys }) {
   const tools = html`<${Segments} label="Group by" options=${BY} value=${by} onChange=${setBy} />
     <${Segments} label="Days" options=${[["1", "2 days"], ["7", "7 days"], ["30", "30 days"]]} value=${days} onChange=${setDays} />
     <a class="button is-small" href=${`/usage?days=${days}&format=csv`} download="usage.csv">CSV</a>`;
-  return html`<${Card} title="Usage" tools=${tools}>
+  return html`${usage.value?.length > 0 && html`<${UsageCharts} about=${about} rows=${usage.value} by=${by} names=${names} days=${days} />`}
+  <${Card} title="Usage" tools=${tools}>
     ${!usage.value ? html`<${Waiting} error=${usage.error} reload=${usage.reload} what="Usage" />` : usage.value.length ? html`<${UsageBody} about=${about} rows=${usage.value} by=${by} names=${names} />` : html`<${Empty} title="Nothing was used yet">Only answered requests are counted, and only they cost.<//>`}
   <//>`;
+}
+
+/** Cost (or requests, where no token is known) by day, for the groups that came to most. */
+function UsageCharts({ about, rows, by, names, days }) {
+  const today = Math.floor(Date.now() / 86_400_000);
+  const t = Array.from({ length: Number(days) + 1 }, (_, place) => today - Number(days) + place);
+  const dayOf = (row) => Math.floor(Date.parse(`${row.day}T00:00:00Z`) / 86_400_000);
+  const group = by === "day" ? "service" : by;
+  const most = grouped(rows, group).sort((a, b) => b.cost - a.cost || b.requests - a.requests).slice(0, COLOURS.length);
+  const lines = (sum) =>
+    most.map((one, place) => {
+      const own = rows.filter((row) => row[group] === one.name);
+      const values = t.map((day) => own.filter((row) => dayOf(row) === day).reduce((all, row) => all + row[sum], 0));
+      return { name: group === "key" ? names[one.name] ?? one.name : one.name, colour: COLOURS[place], values, fill: most.length === 1 };
+    });
+  const shared = { t, spanS: Number(days), tick: day, height: 140, zeroIsNothing: true };
+  return html`<section class="grid-2" aria-label="Usage by day">
+    <${Chart} title=${`Requests a day, by ${BY.find(([key]) => key === group)[1].toLowerCase()}`} lines=${lines("requests")} format=${short} ...${shared} />
+    <${Chart} title=${`Cost a day, by ${BY.find(([key]) => key === group)[1].toLowerCase()}`} headline="" unit=${about.token?.symbol} lines=${lines("cost")} format=${(v) => (about.token ? amount(v, about.token) : count(v))} ...${shared} />
+  </section>`;
 }
 
 const SUMS = ["requests", "units", "prompt_tokens", "output_tokens", "cost"];

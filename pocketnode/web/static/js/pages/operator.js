@@ -7,7 +7,7 @@ import { html, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { useLive } from "../live.js";
 import { useLoad } from "../load.js";
-import { Card, Chip, Empty, Hash, Page, Segments, Share, Stat, Table, Waiting } from "../parts.js";
+import { Card, Chip, Empty, Hash, Page, Quiet, Segments, Share, Stat, Table, Waiting } from "../parts.js";
 import { SPANS, spanOf, useColumns, useSpan } from "../series.js";
 
 export function Operator({ about }) {
@@ -32,7 +32,7 @@ export function Operator({ about }) {
 
 function Alerts({ alerts }) {
   if (!alerts.length) {
-    return html`<div class="card card-pad quiet"><${Icon} name="good" tone="good" /><span>Nothing needs you: it is ready, its backends answer, and money comes in.</span></div>`;
+    return html`<${Quiet}>Nothing needs you: it is ready, its backends answer, and money comes in.<//>`;
   }
   return html`<${Card} title=${plural(alerts.length, "thing needs you", "things need you")}>
     <ul class="checks">
@@ -126,7 +126,7 @@ function Backends({ now }) {
     { name: "State", cell: (row) => html`<${Chip} tone=${STATES[row.state]?.[0]}>${STATES[row.state]?.[1] ?? row.state}<//>` },
     { name: "Load", num: true, cell: (row) => html`${row.in_flight} of ${row.concurrency}<${Share} value=${row.in_flight / row.concurrency} />`, sort: (row) => row.in_flight / row.concurrency },
     { name: "Waiting", num: true, narrow: false, cell: (row) => count(row.waiting) },
-    { name: "Served", num: true, cell: (row) => count(row.served), sort: (row) => row.served },
+    { name: "Served", num: true, narrow: false, cell: (row) => count(row.served), sort: (row) => row.served },
     { name: "Failures", num: true, cell: (row) => html`<span class=${row.failures ? "bad" : ""}>${count(row.failures)}</span>`, sort: (row) => row.failures },
     { name: "Mean", num: true, narrow: false, cell: (row) => ms(row.mean_s * 1000) },
     { name: "Last error", wrap: true, narrow: false, cell: (row) => html`<span class="muted">${row.last_error || "none"}</span>` },
@@ -183,8 +183,8 @@ function Claims({ about, block }) {
   const money = (base) => html`<span title=${exactAmount(base, token)}>${column(base, token)}</span>`;
   const columns = [
     { name: "Session", cell: (row) => html`${count(row.session)}<span class="sub">${row.service}</span>` },
-    { name: "Stage", cell: (row) => html`<${Chip} tone=${STAGES[row.stage]?.[0]}>${STAGES[row.stage]?.[1] ?? row.stage}<//>` },
-    { name: "Waits for", wrap: true, cell: (row) => html`<span class="muted">${waits(row, block)}</span>` },
+    { name: "Stage", cell: (row) => html`<${Chip} tone=${STAGES[row.stage]?.[0]}>${STAGES[row.stage]?.[1] ?? row.stage}<//><span class="sub narrow-only">${waits(row, block)}</span>` },
+    { name: "Waits for", wrap: true, narrow: false, cell: (row) => html`<span class="muted">${waits(row, block)}</span>` },
     { name: "Earned", num: true, cell: (row) => money(row.earned) },
     { name: "Stated", num: true, narrow: false, cell: (row) => money(row.stated) },
     { name: "Claimed", num: true, narrow: false, cell: (row) => money(row.claimed) },
@@ -203,7 +203,7 @@ function waits(row, block) {
   if (row.stage === "open") return `the gateway's statement${blocks}`;
   if (row.stage === "stated" || row.stage === "claimed") return `the end of the claim window${blocks}`;
   if (row.stage === "payable") return "its withdrawal";
-  return "nothing";
+  return row.stage === "paid" ? "nothing: the money is there" : "nothing";
 }
 
 function Offers({ about, now }) {
@@ -212,7 +212,7 @@ function Offers({ about, now }) {
     { name: "Service", cell: (row) => html`<strong>${row.service}</strong><span class="sub">registration ${row.registration}</span>` },
     { name: "State", cell: (row) => html`<${Chip} tone=${row.listed ? "good" : "bad"}>${row.listed ? "Listed" : "Not listed"}<//>` },
     { name: "Price", num: true, cell: (row) => html`${amount(row.price, token)}<span class="sub">a million units</span>` },
-    { name: "Bond", num: true, cell: (row) => amount(row.bond, token) },
+    { name: "Bond", num: true, narrow: false, cell: (row) => amount(row.bond, token) },
     { name: "Thawing", num: true, narrow: false, cell: (row) => amount(row.thawing, token) },
     { name: "Endpoint", narrow: false, cell: (row) => html`<span class="mono">${row.endpoint}</span>` },
   ];

@@ -89,8 +89,8 @@ function Reliable({ services }) {
     name="Reliable"
     tone=${tone}
     state=${kept ? "On target" : "Below target"}
-    value=${percent(share).replace("%", "")}
-    unit="% answered"
+    value=${percent(share)}
+    unit="answered"
     gauge=${html`<${Gauge} value=${at(share)} mark=${at(target)} tone=${tone} label=${`${percent(share)} of requests answered, target ${percent(target)}`} />`}
     ends=${[percent(low, 0), `target ${percent(target)}`]}
     says=${`${services.length > 1 && !kept ? `${worst.title} is furthest below. ` : ""}${relays === good ? `All ${count(relays)} requests of the last five minutes were answered` : `${count(relays - good)} of ${count(relays)} requests in five minutes were not answered`}${refused ? `; ${count(refused)} more were turned away for reasons of the users' own.` : "."}`}
@@ -188,15 +188,13 @@ function Services({ about, data, now, chain }) {
   const token = about.token;
   const columns = [
     { name: "Service", cell: (row) => html`<span>${row.title}</span><span class="sub mono">${row.id}</span>` },
-    { name: "Requests", num: true, cell: (row) => count(row.sums?.relays ?? 0), sort: (row) => row.sums?.relays ?? 0 },
+    { name: "Requests", num: true, narrow: false, cell: (row) => count(row.sums?.relays ?? 0), sort: (row) => row.sums?.relays ?? 0 },
     { name: "Answered", num: true, cell: (row) => html`${row.sums?.relays ? percent(row.sums.good / row.sums.relays) : "–"}<span class="sub">of ${percent(row.slo.success)}</span>` },
     { name: "From cache", num: true, narrow: false, cell: (row) => (row.sums?.good ? percent(row.sums.kept / row.sums.good, 0) : "–") },
     { name: "First byte p95", num: true, cell: (row) => html`${ms(row.sums?.first_p95_ms)}<span class="sub">of ${ms(row.slo.first_byte_ms)}</span>` },
-    { name: "Answer p50", num: true, narrow: false, cell: (row) => ms(row.sums?.p50_ms) },
-    { name: "p95", num: true, narrow: false, cell: (row) => ms(row.sums?.p95_ms) },
-    { name: "p99", num: true, narrow: false, cell: (row) => ms(row.sums?.p99_ms) },
-    { name: "Suppliers", num: true, cell: (row) => (row.session ? `${row.session.suppliers.filter((s) => s.lane === "open").length} of ${row.session.suppliers.length}` : "–") },
-    { name: "Session", cell: (row) => html`<${SessionCell} session=${row.session} token=${token} />` },
+    { name: "Answer p50", num: true, narrow: false, cell: (row) => html`${ms(row.sums?.p50_ms)}<span class="sub">p95 ${ms(row.sums?.p95_ms)} · p99 ${ms(row.sums?.p99_ms)}</span>` },
+    { name: "Suppliers", num: true, narrow: false, cell: (row) => (row.session ? `${row.session.suppliers.filter((s) => s.lane === "open").length} of ${row.session.suppliers.length}` : "–") },
+    { name: "Session", narrow: false, cell: (row) => html`<${SessionCell} session=${row.session} token=${token} />` },
   ];
   const missing = now?.missing ?? [];
   return html`<${Card} title="Services" about="Figures of the last five minutes; sessions as they run.">

@@ -54,7 +54,7 @@ function All({ about, rows }) {
     { name: "Supplier", cell: (row) => html`<a href=${`#/suppliers/${row.operator}`} class="mono">${row.operator.slice(0, 8)}…${row.operator.slice(-4)}</a><span class="sub">${row.endpoint}</span>` },
     { name: "Standing", cell: (row) => html`<${Chip} tone=${standing(row).tone}>${standing(row).name}<//>` },
     { name: "Quality", num: true, cell: (row) => (row.relays ? (row.quality / 10_000).toFixed(4) : "–"), sort: (row) => (row.relays ? row.quality : -1) },
-    { name: "First byte", num: true, cell: (row) => (row.first_byte_ms ? ms(row.first_byte_ms) : "–"), sort: (row) => row.first_byte_ms },
+    { name: "First byte", num: true, narrow: false, cell: (row) => (row.first_byte_ms ? ms(row.first_byte_ms) : "–"), sort: (row) => row.first_byte_ms },
     { name: "Relays", num: true, cell: (row) => count(row.relays), sort: (row) => row.relays },
     { name: "Share", num: true, narrow: false, cell: (row) => html`${percent(row.share, 0)}<${Share} value=${row.share} />`, sort: (row) => row.share },
     { name: "In flight", num: true, narrow: false, cell: (row) => count(row.in_flight) },
@@ -124,7 +124,7 @@ function PeerCharts({ about, service, rows, spanS }) {
   const sessions = useSessions(about, service);
   if (!data) return html`<${Card}><${Waiting} error=${error} what="The series" /><//>`;
   const operators = [...new Set(rows.map((row) => row.operator))].slice(0, COLOURS.length);
-  const named = (operator, place) => ({ name: brief(operator), colour: COLOURS[place] });
+  const named = (operator, place) => ({ name: `${operator.slice(0, 6)}…`, colour: COLOURS[place] });
   const blank = data.t.map(() => null);
   const lines = (values, extra = {}) => operators.map((operator, place) => ({ ...named(operator, place), values: data.series[operator] ? values(data.series[operator]) : blank, ...extra }));
   const all = total({ ...data, series: Object.fromEntries(operators.filter((one) => data.series[one]).map((one) => [one, data.series[one]])) });
