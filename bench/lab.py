@@ -5,14 +5,13 @@ Sessions are computed instead of read from a chain, so that a thousand of them a
 lanes over gRPC that sign at once what a backend would have said; or, where the gateway alone is to be measured, such
 answers within its own process.
 
-`python -m bench.lab gateways FOLDER`, `gateway FOLDER NUMBER` and `supplier FOLDER` are its processes.
+`python -m bench.lab gateway FOLDER NUMBER` and `supplier FOLDER` are its processes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -253,19 +252,7 @@ def _config(folder: Path, lab: Lab) -> GatewayConfig:
     return GatewayConfig.parse(content, folder)
 
 
-def gateways(folder: Path) -> None:
-    """Run all workers; they end with this process."""
-    argv = [sys.executable, "-m", "bench.lab", "gateway", str(folder)]
-    numbers = range(1, Lab.read(folder).workers + 1)
-    workers = [subprocess.Popen([*argv, str(number)], stdin=subprocess.PIPE) for number in numbers]
-    for worker in workers:
-        worker.wait()
-
-
 def main(role: str, folder: Path, *number: str) -> None:
-    if role == "gateways":
-        gateways(folder)
-        return
     log_to_stderr("warning", as_json=True)
     from uvloop import new_event_loop
 

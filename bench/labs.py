@@ -38,14 +38,12 @@ async def start_lab(bench: Bench, name: str, what: str, size: int) -> Running:
     lab.write(folder)
     pids = {}
     if not lab.canned:
-        pids["supplier"] = await bench.start(f"{name}-supplier", _argv("supplier", folder), _connects(supplier_port))
-    pids["gateway"] = await bench.start(f"{name}-gateway", _argv("gateways", folder), _ready(lab, folder))
+        argv = [sys.executable, "-m", "bench.lab", "supplier", str(folder)]
+        pids["supplier"] = await bench.start(f"{name}-supplier", argv, _connects(supplier_port))
+    argv = [sys.executable, "-m", "bench.many", str(folder), str(lab.workers)]
+    pids["gateway"] = await bench.start(f"{name}-gateway", argv, _ready(lab, folder))
     place = Place(f"http://{HOST}:{port}/rpc/eth", headers={"authorization": f"Bearer {secret_of(0)}"})
     return Running(Server(name, {RPC: place}, pids), [secret_of(number) for number in range(lab.sessions)])
-
-
-def _argv(role: str, folder: Path) -> list[str]:
-    return [sys.executable, "-m", "bench.lab", role, str(folder)]
 
 
 def _connects(port: int) -> Ready:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -216,11 +216,18 @@ UNLIMITED: Final = Reservation(None, [], None)
 
 
 class Access:
-    """All keys in use. A key is read from the store again after `fresh_s`, so that a revocation is seen."""
+    """All keys in use. They are read from the store again after `fresh_s`, so that a revocation is seen.
+
+    Parameters
+    ----------
+    read : returns the keys of these hashes, by hash. Called from a thread, for all keys in use at once: a thousand
+        that were read each for itself cost ten times what their relays did.
+    used_units : what a key used in its life; asked for keys with a budget that are new here.
+    """
 
     def __init__(
         self,
-        read: Callable[[bytes], ApiKey | None],
+        read: Callable[[Collection[bytes]], Mapping[bytes, ApiKey]],
         used_units: Callable[[str], int],
         clock: Callable[[], float] = time.time,
         fresh_s: float = 2.0,
@@ -234,6 +241,7 @@ class Access:
         self._keys_most = keys_most
         self._counters = counters or Counters()
         self._holders: dict[bytes, tuple[float, Holder]] = {}
+        self._asked: set[bytes] = set()  # since the store was last read
         self._unknown: dict[bytes, float] = {}
 
     async def holder(self, secret: str) -> Holder:
@@ -245,21 +253,36 @@ class Access:
             there is no such key.
         """
         digest = hash_of(secret)
+        self._asked.add(digest)
         kept = self._holders.get(digest)
         if kept is not None and self._clock() - kept[0] < self._fresh_s:
             return kept[1]
         if self._unknown.get(digest, 0.0) > self._clock():
             raise Refused(NO_KEY, "this API key is not known")
-        if kept is not None:
+        await self._refresh(digest)
+        kept = self._holders.get(digest)
+        if kept is None:
+            raise Refused(NO_KEY, "this API key is not known")
+        return kept[1]
+
+    async def _refresh(self, wanted: bytes) -> None:
+        """Read a key, and with it all others in use that are due."""
+        now_s, holders = self._clock(), self._holders
+        due = {digest for digest in self._asked if digest in holders and now_s - holders[digest][0] >= self._fresh_s}
+        self._asked.clear()
+        for digest in due:
             # Whoever comes while we read takes what is kept: with 64 requests in flight each sent its own reader to
             # the store's lock every time, a tenth of the gateway's time.
-            self._holders[digest] = (self._clock(), kept[1])
-        key = await asyncio.to_thread(self._read, digest)
-        if key is None:
-            self._holders.pop(digest, None)
-            self._note_unknown(digest)
-            raise Refused(NO_KEY, "this API key is not known")
-        return await self._keep(digest, key)
+            holders[digest] = (now_s, holders[digest][1])
+        due.add(wanted)
+        found = await asyncio.to_thread(self._read, due)
+        for digest in due:
+            key = found.get(digest)
+            if key is None:
+                holders.pop(digest, None)
+                self._note_unknown(digest)
+            else:
+                await self._keep(digest, key)
 
     def _note_unknown(self, digest: bytes) -> None:
         """Remember a key that is none, so that guessing does not reach the store; it may be made any moment."""
@@ -267,18 +290,17 @@ class Access:
             self._unknown.clear()
         self._unknown[digest] = self._clock() + self._fresh_s
 
-    async def _keep(self, digest: bytes, key: ApiKey) -> Holder:
-        used_units = await asyncio.to_thread(self._used_units, key.id)
-        kept = self._holders.get(digest)  # only now: others may have come while we read
+    async def _keep(self, digest: bytes, key: ApiKey) -> None:
+        kept = self._holders.get(digest)
         if kept is not None and kept[1].key.rules == key.rules:
-            holder = kept[1]
-            holder.key = key
-        else:
-            holder = Holder(key, self._counters, used_units)
+            kept[1].key = key
+            self._holders[digest] = (self._clock(), kept[1])
+            return
+        has_budget = "budget_units" in key.rules
+        used_units = await asyncio.to_thread(self._used_units, key.id) if has_budget else 0
         if len(self._holders) >= self._keys_most:
             del self._holders[next(iter(self._holders))]
-        self._holders[digest] = (self._clock(), holder)
-        return holder
+        self._holders[digest] = (self._clock(), Holder(key, self._counters, used_units))
 
 
 def _windows(key: str, rules: Rules) -> list[Window]:

@@ -132,7 +132,7 @@ class GatewayDaemon:
             config.selection,
             shared,
         )
-        self.gate = Gate(Access(self._keys.by_hash, usage.units, counters=shared.counters), config.limits)
+        self.gate = Gate(Access(self._keys.by_hashes, usage.units, counters=shared.counters), config.limits)
         self.ledger = Ledger(usage)
         self._relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
         self.reporting = reporting = Reporting(config.log.access, exporter_of(config.telemetry, outside.name))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Engine, Index, LargeBinary, Row, String, Table, Text, insert, select, update
 
 from pocketnode.errors import NotFound
 from pocketnode.store.engine import transaction
 from pocketnode.store.tables import metadata
+
+HASHES_AT_ONCE: Final = 500  # databases bound how many values one statement has
 
 api_keys = Table(
     "api_keys",
@@ -94,6 +97,16 @@ class KeyStore:
         with transaction(self._engine) as tx:
             row = tx.execute(select(api_keys).where(api_keys.c.hash == digest)).first()
         return None if row is None else _key(row)
+
+    def by_hashes(self, digests: Collection[bytes]) -> dict[bytes, ApiKey]:
+        """Return the keys of these hashes, by hash."""
+        found: dict[bytes, ApiKey] = {}
+        wanted = list(digests)
+        with transaction(self._engine) as tx:
+            for at in range(0, len(wanted), HASHES_AT_ONCE):
+                query = select(api_keys).where(api_keys.c.hash.in_(wanted[at : at + HASHES_AT_ONCE]))
+                found |= {row.hash: _key(row) for row in tx.execute(query)}
+        return found
 
     def get(self, identity: str) -> ApiKey:
         """Return a key.
