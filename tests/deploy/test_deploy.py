@@ -115,13 +115,16 @@ def test_the_chart_renders(role: str) -> None:
     program = helm()
     if program is None:
         pytest.skip("no helm for this machine: the chart's values are checked, its templates are not rendered")
-    options = ["--set", f"role={role}", "--set", "monitor.enabled=true"]
+    options = ["--set", f"role={role}", "--set", "monitor.enabled=true", "--set", "replicas=3"]
     subprocess.run([program, "lint", "--strict", CHART, *options], check=True, capture_output=True)
     made = subprocess.run([program, "template", "shop", CHART, *options], check=True, capture_output=True, text=True)
     parts = {found["kind"]: found for found in yaml.safe_load_all(made.stdout) if found}
     kinds = sorted(found["kind"] for found in yaml.safe_load_all(made.stdout) if found)
     assert kinds == ["ConfigMap", "Service", "Service", "ServiceMonitor", "StatefulSet"]
     (container,) = parts["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each["value"] for each in container.get("env", [])}
+    assert parts["StatefulSet"]["spec"]["replicas"] == int(told.get("POCKETNODE_SUPPLIER__LIMITS__REPLICAS", 1))
+    assert (parts["StatefulSet"]["spec"]["replicas"] == 3) == (role == "supplier")
     command = [*container.get("command", []), *container.get("args", [])]
     words = command[command.index(role) :][:2]
     assert CliRunner().invoke(main, [*words, "--help"]).exit_code == 0
