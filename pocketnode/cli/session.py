@@ -35,7 +35,7 @@ def session() -> None:
 @at_chain
 @json_option
 def show(pot: str, at: At, as_json: bool) -> None:
-    """Show the books of POT: units, quality and pay by supplier, fee, debit, and whether they balance.
+    """Show the books of POT: what each supplier is owed, how well it served, what it gets, and what that waits for.
 
     POT is a pot's id, or a session's id if only one gateway was in it; `session list` prints both.
 
@@ -157,6 +157,7 @@ def facts_of(book: Book, coin: Coin) -> dict[str, Any]:
         "fee": Amount(book.fee, coin),
         "debit": Amount(book.debit, coin),
         "balances": book.balances,
+        "fee_waits_for": _wait(book, book.collected is not None, "session collect, which anyone may send"),
     }
 
 
@@ -169,14 +170,23 @@ def rows_of(book: Book, coin: Coin) -> list[dict[str, Any]]:
             "operator": checksum(line.operator),
             "units": line.units,
             "quality": line.quality / 10_000,
+            "owed": Amount(line.owed, coin),
             "stated": Amount(line.stated, coin),
             "claimed": Amount(line.claimed, coin),
             "pay": Amount(line.pay, coin),
             "compensation": Amount(line.compensation, coin),
+            "payable": Amount(line.pay + line.compensation if book.final and line.withdrawn is None else 0, coin),
             "withdrawn": None if line.withdrawn is None else Amount(line.withdrawn, coin),
+            "waits_for": _wait(book, line.withdrawn is not None, "a withdrawal, which anyone may send"),
         }
         for line in book.lines
     ]
+
+
+def _wait(book: Book, done: bool, what: str) -> str:
+    if done:
+        return "nothing"
+    return what if book.final else f"block {book.payable_from}, when the claim window has closed"
 
 
 def _id(text: str) -> bytes:

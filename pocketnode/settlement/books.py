@@ -46,10 +46,15 @@ class BookLine:
     compensation: int
     withdrawn: int | None
 
+    @property
+    def owed(self) -> int:
+        """What it is owed for its work before the fee: the greater of statement and claim (rule 5.8)."""
+        return max(self.stated, self.claimed)
+
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """One pot. `final` once nothing can change any more; `collected` once the fee was paid out."""
+    """One pot: `final` from block `payable_from` on, when nothing changes any more; `collected` once its fee was paid."""
 
     pot: bytes
     application: bytes
@@ -57,6 +62,7 @@ class Book:
     number: int
     gateway: bytes
     final: bool
+    payable_from: int
     stated: bool
     debit: int
     fee: int
@@ -158,6 +164,7 @@ async def book_of(market: Market, facts: PotFacts) -> Book:
         number=facts.number,
         gateway=facts.gateway,
         final=market.head >= payable_from(facts.number, params),
+        payable_from=payable_from(facts.number, params),
         stated=facts.stated is not None,
         debit=debit,
         fee=fee,

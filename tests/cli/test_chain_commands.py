@@ -19,9 +19,10 @@ from pocketnode.cli.main import main
 from pocketnode.crypto import keystore
 from pocketnode.crypto.keys import checksum
 from pocketnode.protocol.session import service_id
+from pocketnode.store.audits import AuditRow, AuditStage, AuditStore
 from pocketnode.store.engine import open_store, sqlite_url
-from pocketnode.store.journal import Intent, Journal
-from pocketnode.store.pots import Pot, PotStore
+from pocketnode.store.journal import Intent, Journal, Stage
+from pocketnode.store.pots import Pot, PotStage, PotStore
 from tests.anvil import KEYS, ready
 
 OWNER, APPLICATION, GATEWAY, SUPPLIER, OPERATOR = KEYS[:5]
@@ -188,11 +189,26 @@ def test_a_store_tells_what_each_pot_waits_for(terminal: Terminal, tmp_path: Pat
     PotStore(engine, OPERATOR.address).open(
         Pot(b"a" * 20, b"eth".ljust(32, b"\x00"), 3, b"s" * 32, b"g" * 20, earned=7)
     )
+    (pot,) = PotStore(engine, OPERATOR.address).all()
+    Journal(engine, OPERATOR.address).add(Intent(f"claim:{pot.id.hex()}:{OPERATOR.address.hex()}", None, b""))
     Journal(engine, OPERATOR.address).add(Intent("claim:1", None, b"", deadline=9))
+    audits = AuditStore(engine, OPERATOR.address)
+    audits.note(AuditRow(pot.id, pot.application, pot.service, pot.number, pot.gateway))
+    audits.finish(pot.id, AuditStage.DIFFERS, note="quality: 0.5")
     party = ("--store", url, "--party", checksum(OPERATOR.address))
-    pot = terminal.one("settlement", "status", *party)
-    assert (pot["session"], pot["service"], pot["earned"], pot["stage"]) == (3, "eth", 7, "open")
-    assert terminal.one("settlement", "transactions", *party)["key"] == "claim:1"
+    shown = terminal.one("settlement", "status", *party)
+    assert (shown["session"], shown["service"], shown["earned"], shown["stage"]) == (3, "eth", 7, "open")
+    assert (shown["owed"], shown["payable"]) == (7, 0)
+    assert shown["waits_for"] == "its claim to be mined and confirmed (not sent yet)"
+    assert (shown["audit"], shown["note"]) == ("differs", "quality: 0.5")
+    assert [row["key"][:7] for row in terminal.run("settlement", "transactions", *party)] == [
+        "claim:" + pot.id.hex()[0],
+        "claim:1",
+    ]
+    PotStore(engine, OPERATOR.address).change(pot.id, stage=PotStage.PAYABLE, stated=5)
+    Journal(engine, OPERATOR.address).finish(f"claim:{pot.id.hex()}:{OPERATOR.address.hex()}", Stage.DONE)
+    shown = terminal.one("settlement", "status", *party)
+    assert (shown["payable"], shown["waits_for"]) == (5, "the next withdrawal")
 
 
 async def register(url: str, deployment: Deployment) -> int:
