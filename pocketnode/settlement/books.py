@@ -54,7 +54,7 @@ class BookLine:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """One pot: `final` from block `payable_from` on, when nothing changes any more; `collected` once its fee was paid."""
+    """One pot: `final` from block `payable_from` on: nothing changes any more; `collected` once its fee was paid."""
 
     pot: bytes
     application: bytes
