@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
+import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
 const given = JSON.parse(process.argv[2]);
@@ -11,6 +12,9 @@ const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", 
 const QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const WIDE = { width: 1280, height: 860 };
 const PHONE = { width: 390, height: 844 };
+const AXE = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
+const LOOKS = [["light", WIDE], ...(given.shots ? [["dark", WIDE]] : []), ["dark", PHONE]];
 const said = [];
 const NAME = `browser ${Date.now() % 100_000}`;
 
@@ -50,6 +54,8 @@ async function run(page) {
   await eachPage(page, given.gatewayAdmin, ["overview", "suppliers", "money", "keys", "explorer"]);
   await oneSupplier(page);
   for (const tab of ["suppliers", "services", "applications", "gateways", "contracts"]) await explorerTab(page, tab);
+  await finds(page);
+  await loses(page);
   const proof = await proven(page, relay);
   await keyboard(page);
   await enter(page, given.supplierAdmin);
@@ -137,12 +143,14 @@ async function eachPage(page, base, names) {
     await open(page, base, name);
     await settled(page);
     await sound(page, name);
-    for (const [theme, size] of [["light", WIDE], ["dark", WIDE], ["dark", PHONE]]) {
+    for (const [theme, size] of LOOKS) {
       await page.evaluate((wanted) => document.documentElement.dataset.theme !== wanted && window.toggleTheme(), theme);
       await page.setViewportSize(size);
-      await page.waitForTimeout(250);
+      await page.waitForTimeout(150);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(overflow <= 0, `${name} is ${overflow} px wider than a screen of ${size.width}`);
+      await accessible(page, `${name}, ${theme}, ${size.width}`);
+      if (size === PHONE) await fits(page, name);
       await shoot(page, `${name}-${theme}${size === PHONE ? "-phone" : ""}`);
     }
     await page.evaluate(() => document.documentElement.dataset.theme !== "light" && window.toggleTheme());
@@ -168,11 +176,54 @@ async function sound(page, name) {
   assert.deepEqual(found, { headings: 1, nameless: 0, untitled: 0, unsaid: 0, current: 1 }, name);
 }
 
+/** Nothing that axe-core knows to keep people out: roles, names, contrast, landmarks. */
+async function accessible(page, where) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate((rules) => globalThis.axe.run(document, { runOnly: rules }), RULES);
+  const found = violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 120)).join(" ")}`);
+  assert.deepEqual(found, [], where);
+}
+
+/** No table has to be pushed sideways on a phone. */
+async function fits(page, name) {
+  const wide = await page.evaluate(() =>
+    [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.getAttribute("aria-label")),
+  );
+  assert.deepEqual(wide, [], `${name}: tables wider than a phone`);
+}
+
 async function oneSupplier(page) {
   await open(page, given.gatewayAdmin, "suppliers");
   await page.locator('a[href^="#/suppliers/0x"]').first().click();
   await page.getByRole("heading", { name: /^Supplier 0x/ }).waitFor();
   await page.getByText("Attempts by verdict").first().waitFor();
+  await page.getByText(/^(Errors by class|No errors in this span\.)$/).first().waitFor();
+  await page.getByRole("img", { name: /^Quality, by session/ }).first().waitFor();
+  await accessible(page, "a supplier's page");
+}
+
+/** A list of the explorer's is searched; what is not there is said so. */
+async function finds(page) {
+  await open(page, given.gatewayAdmin, "explorer/suppliers");
+  const find = page.getByPlaceholder(/^Find suppliers/);
+  await find.fill("smollm2");
+  await page.waitForFunction(() => [...document.querySelectorAll("tbody tr")].every((row) => row.textContent.includes("smollm2")));
+  await find.fill("nobody at all");
+  await page.getByText("Nothing has nobody at all in it").waitFor();
+}
+
+/** A gateway that does not answer is told, and it comes back by itself. */
+async function loses(page) {
+  await open(page, given.gatewayAdmin, "overview");
+  const before = said.length;
+  await page.route("**/api/events", (route) => route.abort());
+  await page.reload();
+  await page.getByText("The daemon does not answer").waitFor();
+  await accessible(page, "the gateway is gone");
+  await shoot(page, "gone-light");
+  await page.unroute("**/api/events");
+  await page.waitForSelector(".live .is-good");
+  said.splice(before); // the browser tells each request that failed meanwhile
 }
 
 async function explorerTab(page, tab) {
@@ -193,7 +244,7 @@ async function proven(page, relay) {
   while (!(await page.getByText("Proven to be in the statement").count())) {
     assert.ok(Date.now() < until, await page.locator("main").textContent());
     assert.equal(await page.getByText("Not proven").count(), 0, await page.locator("main").textContent());
-    await page.waitForTimeout(3000);
+    await page.waitForTimeout(1000);
     await page.reload();
     await page.getByText("The record is of this relay").waitFor();
   }

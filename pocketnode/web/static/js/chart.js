@@ -4,6 +4,7 @@ import { clock } from "./format.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const BRIDGED_MOST = 8; // steps without a value that a sparse line is drawn over
 export const COLOURS = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"];
 
 function axes({ format, spanS, tick }, nothing) {
@@ -39,12 +40,37 @@ function options(props, width, onCursor) {
         stroke: () => css(line.colour),
         width: 1.6,
         fill: line.fill ? () => `color-mix(in srgb, ${css(line.colour)} 12%, transparent)` : undefined,
-        points: { show: line.values.filter((v) => v !== null).length < 3, size: 5 },
-        spanGaps: Boolean(line.sparse),
+        points: { show: few(line) || undefined, size: 5 },
       })),
     ],
     hooks: { setCursor: [(plot) => onCursor(plot.cursor.idx ?? null)] },
   };
+}
+
+function few(line) {
+  return line.values.filter((v) => v !== null && v !== undefined).length < 3;
+}
+
+/** Bridge short pauses of a sparse line: to uPlot null ends a line, and undefined does not. Long ones stay open. */
+function bridged(line) {
+  if (!line.sparse) return line.values;
+  const values = [...line.values];
+  let from = -1;
+  values.forEach((value, place) => {
+    if (value === null || value === undefined) return;
+    if (from >= 0 && place - from - 1 <= BRIDGED_MOST) values.fill(undefined, from + 1, place);
+    from = place;
+  });
+  return values;
+}
+
+/** The newest value of a line: of a sparse one the last that is known, if that is not long ago. */
+function newest(line, place) {
+  const values = line.values;
+  for (let back = 0; line.sparse && back <= BRIDGED_MOST && place >= back; back += 1) {
+    if (values[place - back] !== null && values[place - back] !== undefined) return values[place - back];
+  }
+  return values[place];
 }
 
 /** Whether a chart has nothing to show: no values, or only zeros where these say that nothing happened. */
@@ -54,8 +80,8 @@ function isNothing({ lines, zeroIsNothing }) {
 
 function usePlot(props, frame, onCursor) {
   const plot = useRef(null);
-  const data = [props.t, ...props.lines.map((line) => line.values)];
-  const shape = `${isNothing(props)}|${props.lines.map((line) => line.name + line.colour).join()}|${props.spanS}|${props.lines.some((l) => l.values.filter((v) => v !== null).length < 3)}`;
+  const data = [props.t, ...props.lines.map(bridged)];
+  const shape = `${isNothing(props)}|${props.lines.map((line) => line.name + line.colour).join()}|${props.spanS}|${props.lines.map(few).join()}`;
   const latest = useRef(null);
   latest.current = { props, data };
   useLayoutEffect(() => {
@@ -97,7 +123,8 @@ export function Chart(props) {
   const [at, setAt] = useState(null);
   usePlot(props, frame, setAt);
   const place = at !== null && at < t.length ? at : t.length - 1;
-  const said = lines.map((line) => `${line.name} ${format(line.values[place])}`).join(", ");
+  const value = (line) => format(at === null ? newest(line, place) : line.values[place]);
+  const said = lines.map((line) => `${line.name} ${value(line)}`).join(", ");
   const nothing = isNothing(props);
   return html`<figure class="chart card">
     <figcaption>
@@ -110,7 +137,7 @@ export function Chart(props) {
     <div class="legend" aria-hidden="true">
       ${lines.map(
         (line) => html`<span class="key" key=${line.name}>
-          <i style=${{ background: `var(${line.colour})` }}></i>${line.name} <b>${format(line.values[place])}</b>
+          <i style=${{ background: `var(${line.colour})` }}></i>${line.name} <b>${value(line)}</b>
         </span>`,
       )}
       ${t.length > 0 && at !== null && html`<span class="at">${tick ? tick(t[place]) : clock(t[place], spanS)}</span>`}

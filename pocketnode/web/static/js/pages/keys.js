@@ -70,7 +70,7 @@ function inWords(rules) {
 function KeyTable({ keys, onOpen }) {
   const ended = (key) => stateOf(key)[1] === "Revoked" || stateOf(key)[1] === "Expired";
   const columns = [
-    { name: "Name", cell: (key) => html`<strong>${key.name || "unnamed"}</strong><span class="sub mono">pn_${key.id}_…</span><span class="narrow-only"><${Chip} tone=${stateOf(key)[0]}>${stateOf(key)[1]}<//></span>` },
+    { name: "Name", wrap: true, cell: (key) => html`<strong>${key.name || "unnamed"}</strong><span class="sub mono">pn_${key.id}_…</span><span class="narrow-only"><${Chip} tone=${stateOf(key)[0]}>${stateOf(key)[1]}<//></span>` },
     { name: "State", narrow: false, cell: (key) => html`<${Chip} tone=${stateOf(key)[0]}>${stateOf(key)[1]}<//>` },
     { name: "May ask for", wrap: true, narrow: false, cell: (key) => html`<span class="muted">${inWords(key.rules)}</span>` },
     { name: "Made", narrow: false, cell: (key) => date(key.created_s) },
@@ -236,9 +236,9 @@ function UsageBody({ about, rows, by, names }) {
   const token = about.token;
   const shown = grouped(rows, by);
   const columns = [
-    { name: BY.find(([key]) => key === by)[1], cell: (row) => (by === "key" ? html`<strong>${names[row.name] ?? row.name}</strong>` : html`<span class=${by === "what" ? "mono" : ""}>${row.name}</span>`), sort: (row) => row.name },
+    { name: BY.find(([key]) => key === by)[1], wrap: true, cell: (row) => (by === "key" ? html`<strong>${names[row.name] ?? row.name}</strong>` : html`<span class=${by === "what" ? "mono" : ""}>${row.name}</span>`), sort: (row) => row.name },
     { name: "Requests", num: true, cell: (row) => count(row.requests), sort: (row) => row.requests },
-    { name: "Units", num: true, cell: (row) => count(row.units), sort: (row) => row.units },
+    { name: "Units", num: true, narrow: false, cell: (row) => count(row.units), sort: (row) => row.units },
     { name: "Prompt tokens", num: true, narrow: false, cell: (row) => count(row.prompt_tokens), sort: (row) => row.prompt_tokens },
     { name: "Output tokens", num: true, narrow: false, cell: (row) => count(row.output_tokens), sort: (row) => row.output_tokens },
     { name: "Cost", num: true, cell: (row) => (token ? `${amount(row.cost, token)} ${token.symbol}` : count(row.cost)), sort: (row) => row.cost },

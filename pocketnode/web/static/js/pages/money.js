@@ -78,8 +78,8 @@ const TONES = { good: "good", cut: "", nobody: "", wrong: "bad", fault: "bad", t
 function Newest() {
   const relays = useLoad("/api/relays?limit=12", 5000);
   const columns = [
-    { name: "Relay", cell: (one) => html`<a class="mono" href=${`#/money/relay/${one.digest}`}>${brief(one.digest, 10, 6)}</a>` },
-    { name: "Service", cell: (one) => one.service },
+    { name: "Relay", cell: (one) => html`<a class="mono" href=${`#/money/relay/${one.digest}`}>${brief(one.digest, 10, 6)}</a><span class="sub narrow-only">${one.service}</span>` },
+    { name: "Service", narrow: false, cell: (one) => one.service },
     { name: "Session", num: true, narrow: false, cell: (one) => count(one.session) },
     { name: "Verdict", cell: (one) => html`<${Chip} tone=${TONES[one.verdict]}>${one.verdict}<//>` },
     { name: "First byte", num: true, cell: (one) => ms(one.first_byte_ms) },

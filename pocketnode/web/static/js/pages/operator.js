@@ -121,9 +121,10 @@ const STATES = { closed: ["good", "In use"], warming: ["warn", "Warming up"], op
 
 function Backends({ now }) {
   const rows = now.services.flatMap((service) => service.backends.map((backend) => ({ ...backend, service: service.id, waiting: service.waiting })));
+  const use = (row) => html`<${Chip} tone=${STATES[row.state]?.[0]}>${STATES[row.state]?.[1] ?? row.state}<//>`;
   const columns = [
-    { name: "Backend", cell: (row) => html`<strong>${row.name}</strong><span class="sub">${row.service}${engineOf(row)}</span>` },
-    { name: "State", cell: (row) => html`<${Chip} tone=${STATES[row.state]?.[0]}>${STATES[row.state]?.[1] ?? row.state}<//>` },
+    { name: "Backend", wrap: true, cell: (row) => html`<strong>${row.name}</strong><span class="sub">${row.service}${engineOf(row)}</span><span class="narrow-only">${use(row)}</span>` },
+    { name: "State", narrow: false, cell: use },
     { name: "Load", num: true, cell: (row) => html`${row.in_flight} of ${row.concurrency}<${Share} value=${row.in_flight / row.concurrency} />`, sort: (row) => row.in_flight / row.concurrency },
     { name: "Waiting", num: true, narrow: false, cell: (row) => count(row.waiting) },
     { name: "Served", num: true, narrow: false, cell: (row) => count(row.served), sort: (row) => row.served },

@@ -159,7 +159,7 @@ function Seat({ service, operator, row, about, line, spanS }) {
   const sessions = useSessions(about, service);
   const columns = data?.series[operator.toLowerCase()];
   return html`<h2 class="part">${service}</h2>
-    ${!data ? html`<${Card}><${Waiting} error=${error} what="The series" /><//>` : html`<${SeatCharts} about=${about} operator=${operator} data=${data} columns=${columns} sessions=${sessions} spanS=${spanS} />`}
+    ${!data ? html`<${Card}><${Waiting} error=${error} what="The series" /><//>` : html`<${SeatCharts} about=${about} service=${service} operator=${operator} data=${data} columns=${columns} sessions=${sessions} spanS=${spanS} />`}
     ${row && html`<div class="grid-2">
       <${Card} title=${`Session ${count(row.session.number)}`}><${Pairs} rows=${factsOf(row, about.token, line)} /><//>
       <${Verdicts} row=${row} />
@@ -167,13 +167,13 @@ function Seat({ service, operator, row, about, line, spanS }) {
     <${Errors} columns=${columns} service=${service} />`;
 }
 
-function SeatCharts({ about, operator, data, columns, sessions, spanS }) {
+function SeatCharts({ about, service, operator, data, columns, sessions, spanS }) {
   if (!columns) return html`<${Card}><${Empty} title="Nothing was asked in this span" /><//>`;
   const all = total(data);
   const line = (name, colour, values) => [{ name, colour, values, sparse: true }];
   const shared = { t: data.t, spanS, height: 140 };
   const by = sessions && { t: sessions.t, spanS: Math.max(4, sessions.t.length ? sessions.t[sessions.t.length - 1] - sessions.t[0] : 4), tick: session, height: 140, empty: "No session is settled yet" };
-  return html`<section class="grid-3" aria-label="Charts">
+  return html`<section class="grid-3" aria-label=${`Charts of ${service}`}>
     <${Chart} title="Good answers" lines=${line("good", "--c3", ratio(columns.good, columns.relays))} format=${(v) => percent(v)} range=${() => [0, 1.02]} ...${shared} />
     <${Chart} title="First byte" lines=${[["first_p50_ms", "p50"], ["first_p95_ms", "p95"]].map(([key, name], place) => ({ name, colour: COLOURS[place], values: columns[key], sparse: true }))} format=${ms} ...${shared} />
     <${ErrorChart} title="Errors a minute" columns=${columns} stepS=${data.step_s} empty="No errors" ...${shared} />
