@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import click
 
-from pocketnode.cli import registration, supplier_check, supplier_register
+from pocketnode.cli import registration, supplier_check, supplier_reach, supplier_register
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.cli.supplier_parts import config_option, opened
@@ -31,7 +31,12 @@ def supplier() -> None:
     """
 
 
-for _command in (*registration.COMMANDS, *supplier_check.COMMANDS, *supplier_register.COMMANDS):
+for _command in (
+    *registration.COMMANDS,
+    *supplier_check.COMMANDS,
+    *supplier_reach.COMMANDS,
+    *supplier_register.COMMANDS,
+):
     supplier.add_command(_command)
 
 

@@ -197,6 +197,7 @@ class SupplierDaemon:
         self.port = await self.server.start(self.config.listen, self._tls.credentials() if self._tls else None)
         host = self.config.listen.rpartition(":")[0]
         self.status.listening = f"{host}:{self.port}"
+        await self._standard.tell(not self.status.not_ready())
         self.started.set()
         _log.info("listening", address=self.status.listening, admin_port=self.admin_port)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import CliRunner
 
 from pocketnode.chain import operations
 from pocketnode.chain.actor import acting, sending
@@ -20,6 +21,7 @@ from pocketnode.chain.client import Rpc
 from pocketnode.chain.deploy import LOCAL_SPANS, Plan, deploy
 from pocketnode.chain.deployment import Deployment
 from pocketnode.chain.reader import Reader
+from pocketnode.cli.main import main
 from pocketnode.crypto.keys import Key
 from pocketnode.protocol.session import service_id
 from pocketnode.protocol.types import ZERO32
@@ -121,7 +123,19 @@ def line_at(where: str) -> str:
 
 
 async def command(config: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
-    """Run `pocketnode supplier`; return exit code, JSON lines and stderr."""
-    argv = [sys.executable, "-m", "pocketnode", "supplier", *words, "--config", str(config)]
-    ended = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=120)
-    return ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()], ended.stderr
+    """Run `pocketnode supplier` on a configuration; return exit code, JSON lines and stderr."""
+    return await ran(*words, "--config", str(config))
+
+
+async def reached(real: Market, config: Path) -> tuple[int, list[dict[str, Any]], str]:
+    """Run `pocketnode supplier reach` for the first registration."""
+    chain = ("--rpc", real.url, "--deployment", str(config.with_name("deployment.json")))
+    return await ran("reach", "1", "--json", *chain)
+
+
+async def ran(*words: str) -> tuple[int, list[dict[str, Any]], str]:
+    """Run `pocketnode supplier`, in a thread of its own."""
+    ended = await asyncio.to_thread(CliRunner().invoke, main, ["supplier", *words])
+    if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+        raise ended.exception
+    return ended.exit_code, [json.loads(line) for line in ended.stdout.splitlines()], ended.stderr

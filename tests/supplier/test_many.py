@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from contextlib import ExitStack
@@ -162,7 +163,8 @@ async def test_replicas_share_a_registration_and_one_that_dies_costs_nothing(
 
 async def test_a_sqlite_store_is_of_one_process(config: Path, process: subprocess.Popen[bytes]) -> None:
     change(config, listen=f"127.0.0.1:{free_port()}", admin={"listen": f"127.0.0.1:{free_port()}"})
-    code, _, said = await command(config, "start")
-    assert code == 2
-    assert "another supplier uses it" in said
+    argv = [sys.executable, "-m", "pocketnode", "supplier", "start", "--config", str(config)]
+    ended = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert "another supplier uses it" in ended.stderr
     os.kill(process.pid, 0)

@@ -19,7 +19,7 @@ from pocketnode.supplier.certificate import create_certificate
 from pocketnode.transport.channels import ClientCertificate
 from pocketnode.transport.client import open_lane
 from tests.supplier.conftest import RPC, ask
-from tests.supplier.real import CALL, GATEWAY, NEWCOMER, PAYOUT, Market, change, command, line_at, started
+from tests.supplier.real import CALL, GATEWAY, NEWCOMER, PAYOUT, Market, change, command, line_at, reached, started
 
 
 async def test_an_operator_checks_relays_and_looks(config: Path, process: subprocess.Popen[bytes]) -> None:
@@ -38,6 +38,20 @@ async def test_an_operator_checks_relays_and_looks(config: Path, process: subpro
     assert facts["registrations"][0]["bond"] == 10**6
     assert facts["gas_wei"] > 0
     assert not facts["sessions"], "a relay to oneself is in no session"
+
+
+async def test_anybody_sees_a_registration_as_a_gateway_does(
+    real: Market, config: Path, process: subprocess.Popen[bytes]
+) -> None:
+    code, (facts,), said = await reached(real, config)
+    assert code == 0, said
+    assert facts["serves"]
+    assert facts["endpoint"] == f"127.0.0.1:{real.port}"
+    process.kill()
+    process.wait()
+    code, _, said = await reached(real, config)
+    assert code == Unavailable.exit_code
+    assert "open its port" in said
 
 
 async def test_what_is_wrong_is_named_with_its_remedy(config: Path) -> None:
