@@ -63,12 +63,13 @@ def _ready(lab: Lab, folder: Path) -> Ready:
     """Return a question whether every worker listens, its sessions open."""
 
     async def ready() -> bool:
-        return all([await _worker_ready(folder / f"{number}.sock") for number in range(1, lab.workers + 1)])
+        sockets = (folder / f"{number}.sock" for number in range(1, lab.workers + 1))
+        return all([await _worker_ready(socket, lab.sessions) for socket in sockets])
 
     return ready
 
 
-async def _worker_ready(socket: Path) -> bool:
+async def _worker_ready(socket: Path, count: int) -> bool:
     headers = {"authorization": f"Bearer {TOKEN}"}
     try:
         connector = aiohttp.UnixConnector(str(socket))
@@ -80,4 +81,5 @@ async def _worker_ready(socket: Path) -> bool:
                 sessions = (await answer.json())["sessions"]
     except (aiohttp.ClientError, OSError, TimeoutError):
         return False
-    return all(supplier["lane"] == "open" for session in sessions for supplier in session["suppliers"])
+    suppliers = [supplier for session in sessions for supplier in session["suppliers"]]
+    return len(sessions) == count and all(supplier["lane"] == "open" for supplier in suppliers)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bench.run import Runner
 
 CONNECTIONS: Final = 64
+FIRST_A_SECOND: Final = 150  # applications whose first request, which opens files and reads a key, is in the warm-up
 PIPELINED: Final = 4  # requests that wait on each connection of the lean client
 WORKERS: Final = (1, 2)
 SUPPLIERS: Final = (3, 24)
@@ -72,7 +73,8 @@ async def _by_size(runner: Runner, what: str, sizes: tuple[int, ...]) -> dict[st
 async def _cost_round(lab: Running, counts: Counts) -> dict[str, Any]:
     """Spread the load over all applications, one after the other."""
     url = Url.parse(lab.server.places[RPC].url)
-    how = Closed(CONNECTIONS, counts.seconds, counts.warmup_s)
+    warmup_s = max(counts.warmup_s, len(lab.secrets) / FIRST_A_SECOND)
+    how = Closed(CONNECTIONS, counts.seconds, warmup_s)
     return await measure_requests(lab.server, url, spread(makes_of(lab, url)), sound_whole, how)
 
 

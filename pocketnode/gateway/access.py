@@ -22,6 +22,7 @@ from pocketnode.store.keys import ApiKey, hash_of
 Measure = Literal["requests", "units", "tokens", "flight"]
 WINDOW_S: Final = {"second": 1, "minute": 60, "day": 86_400}
 UNKNOWN_MOST: Final = 10_000
+USED_S: Final = 10.0  # a key that was used this long ago is read with the others
 TOTAL_S: Final = 1 << 40  # a window that never ends
 IDLE_S: Final = 86_400  # longer than any request is in flight
 
@@ -241,7 +242,9 @@ class Access:
         self._keys_most = keys_most
         self._counters = counters or Counters()
         self._holders: dict[bytes, tuple[float, Holder]] = {}
-        self._asked: set[bytes] = set()  # since the store was last read
+        self._asked: set[bytes] = set()  # in the last seconds, and in as many before
+        self._asked_before: set[bytes] = set()
+        self._asked_since_s = 0.0
         self._unknown: dict[bytes, float] = {}
 
     async def holder(self, secret: str) -> Holder:
@@ -268,8 +271,10 @@ class Access:
     async def _refresh(self, wanted: bytes) -> None:
         """Read a key, and with it all others in use that are due."""
         now_s, holders = self._clock(), self._holders
-        due = {digest for digest in self._asked if digest in holders and now_s - holders[digest][0] >= self._fresh_s}
-        self._asked.clear()
+        used = self._asked | self._asked_before
+        due = {digest for digest in used if digest in holders and now_s - holders[digest][0] >= self._fresh_s}
+        if now_s - self._asked_since_s > USED_S:
+            self._asked, self._asked_before, self._asked_since_s = set(), self._asked, now_s
         for digest in due:
             # Whoever comes while we read takes what is kept: with 64 requests in flight each sent its own reader to
             # the store's lock every time, a tenth of the gateway's time.

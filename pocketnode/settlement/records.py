@@ -20,6 +20,7 @@ from pocketnode.store.serving import ServingLocks
 log = structlog.get_logger(__name__)
 
 NOTE_EVERY_S: Final = 0.1
+KNOWN_MOST: Final = 10_000
 
 
 class SessionRecords:
@@ -99,6 +100,7 @@ class SessionRecords:
     def _open(self, session: Session) -> bytes:
         pot = Pot(session.application, session.service, session.number, session.id, self._gateway)
         self._new.append(pot)
-        self._known = {known: of for known, of in self._known.items() if len(self._known) < 10_000}
+        if len(self._known) >= KNOWN_MOST:
+            self._known.clear()  # a pot that is noted twice stays as it is
         self._known[session.id] = pot.id
         return pot.id
