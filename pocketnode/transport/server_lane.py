@@ -17,6 +17,7 @@ from pocketnode.protocol.digest import receipt_digest
 from pocketnode.protocol.fault import Fault, FaultClass, RelayFailed
 from pocketnode.protocol.payload import HEAD_BYTES_MOST, payload_hash
 from pocketnode.protocol.types import ZERO32, Receipt, SignedReceipt
+from pocketnode.transport.grpc_options import CHUNK_BYTES
 from pocketnode.transport.outbox import Outbox
 from pocketnode.transport.ports import Account, Answerer, Opening
 from pocketnode.transport.served import ServedRelay
@@ -104,8 +105,8 @@ class SupplierLane:
     # ---- requests
 
     def _request(self, message: Request) -> None:
-        if len(message.head) > HEAD_BYTES_MOST or len(message.body) > self._terms.max_request:
-            raise RemoteError("8.3", f"request of {len(message.head)} + {len(message.body)} bytes")
+        if len(message.head) > HEAD_BYTES_MOST or len(message.body) > CHUNK_BYTES:
+            raise RemoteError("8.3", f"a message of {len(message.head)} + {len(message.body)} bytes")
         digest = message.request if message.more else payload_hash(message.head, message.body)
         if len(digest) != len(ZERO32):
             raise RemoteError("2.4", "a request in parts without its hash")
@@ -114,7 +115,7 @@ class SupplierLane:
         signed = self._verified(receipt, message.signature)
         self._acknowledge(signed)
         relay = ServedRelay(self.opening, signed, message.head, self._outbox)
-        if not self._admit(relay):
+        if not self._admit(relay, len(message.body)):
             return
         if message.more:
             fed = hasher(message.head)
@@ -123,10 +124,16 @@ class SupplierLane:
         else:
             self._run(relay, message.body)
 
-    def _admit(self, relay: ServedRelay) -> bool:
+    def _check_size(self, size: int) -> None:
+        if size > self._terms.max_request:
+            told = f"request of {size} bytes or more, {self._terms.max_request} allowed (rule 8.3)"
+            raise RelayFailed(FaultClass.BAD_REQUEST, told)
+
+    def _admit(self, relay: ServedRelay, size: int) -> bool:
         """Hold the relay's units, or send the signed refusal."""
         receipt = relay.receipt
         try:
+            self._check_size(size)
             if len(self._relays) >= self._terms.max_in_flight:
                 raise RelayFailed(FaultClass.BUSY, f"{len(self._relays)} relays in flight", BUSY_RETRY_MS)
             self._account.hold(receipt.hold)
@@ -142,8 +149,11 @@ class SupplierLane:
         if incoming is None:
             return  # of a relay that was refused or cancelled meanwhile
         incoming.size += len(message.body)
-        if incoming.size > self._terms.max_request:
-            raise RemoteError("8.3", f"request of more than {self._terms.max_request} bytes")
+        try:
+            self._check_size(incoming.size)
+        except RelayFailed as refusal:
+            self._drop(message.seq, refusal.fault)
+            return
         incoming.hash.update(message.body)
         incoming.parts.append(message.body)
         if message.more:
@@ -178,11 +188,15 @@ class SupplierLane:
         self._state = lanes.answered(self._state, relay.hold, units)
         self._account.release(relay.hold, units)
 
+    def _drop(self, seq: int, fault: Fault) -> None:
+        """Refuse a request whose body is still arriving; what comes of it later is passed over."""
+        relay = self._incoming.pop(seq).relay
+        self._settle(relay, 0)
+        self._spawn(relay, self._refuse(relay, fault))
+
     def _cancel(self, seq: int) -> None:
-        incoming = self._incoming.pop(seq, None)
-        if incoming is not None:
-            self._settle(incoming.relay, 0)
-            self._spawn(incoming.relay, self._refuse(incoming.relay, Fault(FaultClass.CANCELLED, "cancelled")))
+        if seq in self._incoming:
+            self._drop(seq, Fault(FaultClass.CANCELLED, "cancelled"))
         elif seq in self._tasks:
             self._tasks[seq].cancel()
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from pocketnode.crypto.keys import Key
-from pocketnode.errors import PocketError, RemoteError, Unavailable
+from pocketnode.errors import RemoteError, Unavailable
 from pocketnode.protocol.fault import Fault, FaultClass, RelayFailed
 from pocketnode.transport.client import Lane
 from tests.backends.conftest import RawServer, http_answer
@@ -222,12 +222,17 @@ async def test_more_lanes_than_the_operator_allows_are_not_opened(start: Start, 
     await ask(lane, RPC, BLOCK_NUMBER)
 
 
-async def test_a_request_above_the_limit_closes_its_lane_with_the_rule(
-    start: Start, tmp_path: Path, raw_server: RawServer
+@pytest.mark.parametrize("size", [20_000, 300_000])
+async def test_a_request_above_the_limit_is_a_bad_request_and_its_lane_goes_on(
+    size: int, start: Start, tmp_path: Path, raw_server: RawServer
 ) -> None:
+    raw_server.answers(ANSWER)
     limits = {"request_mib": 0.01, "drain_s": 1}
     running = await start({**described(tmp_path, eth=eth(raw_server.url)), "limits": limits})
     lane = await running.lane()
-    with pytest.raises(PocketError, match=r"8\.3"):
-        await ask(lane, RPC, b"x" * 20_000)
-    assert not any(b"POST" in head and b"20000" in head for head in raw_server.requests)
+    fault = await refused(ask(lane, RPC, b"x" * size))
+    assert fault.kind is FaultClass.BAD_REQUEST
+    assert "8.3" in fault.message
+    assert await ask(lane, RPC, BLOCK_NUMBER)
+    (account,) = running.daemon.answerer.accounts
+    assert account.held == 0

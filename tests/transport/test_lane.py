@@ -104,12 +104,13 @@ async def test_large_bodies_pass_both_ways(lane_to: OpenLane) -> None:
     assert await whole(reply) == body
 
 
-async def test_a_request_above_the_limit_closes_the_lane(lane_to: OpenLane) -> None:
+async def test_a_request_above_the_limit_is_refused_and_the_lane_goes_on(lane_to: OpenLane) -> None:
     lane = await lane_to()
-    with pytest.raises(RemoteError) as caught:
+    with pytest.raises(RelayFailed) as caught:
         await lane.relay(HEAD, b"x" * 1_100_000, hold=10)
-    assert caught.value.rule == "8.3"
-    assert lane.broken
+    assert caught.value.fault.kind is FaultClass.BAD_REQUEST
+    assert "8.3" in caught.value.fault.message
+    assert await whole(await lane.relay(HEAD, b"y", hold=10)) == b"y"
 
 
 async def test_refusals_are_signed_and_named(lane_to: OpenLane, answerer: FakeAnswerer) -> None:
