@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketnode.backends.usage import StreamMeter, usage_of
+from pocketnode.chain.blocks import _block
 from pocketnode.chain.client import _result_of
 from pocketnode.chain.contracts import contract, log_of
 from pocketnode.chain.events import typed
-from pocketnode.chain.heads import _block
 from pocketnode.errors import BadInput, PocketError, RemoteError
 from pocketnode.gateway import llm_codec, rpc_codec, trust
 from pocketnode.gateway.refusal import Refused
