@@ -21,6 +21,7 @@ from pocketnode.settlement.stating import Stating
 from pocketnode.store.journal import Intent
 from pocketnode.store.pots import Pot, PotStage
 from pocketnode.transport import served
+from tests.faults import serving_badly
 
 # ---- suppliers, by what they sign
 
@@ -163,5 +164,7 @@ def install(name: str) -> None:
     """Have this process act by a cheat's rule."""
     if name in BOLD:
         BOLD[name]()
+    elif name in serving_badly.WAYS:
+        serving_badly.install(name)
     else:
         vars(served)["Response"] = CHEATS[name]
