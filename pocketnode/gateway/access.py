@@ -163,16 +163,19 @@ class Holder:
         return Reservation(self, limits, self._counters)
 
     def headers(self, now_s: float) -> dict[str, str]:
-        """Return the x-ratelimit headers of the request limit with least left; none where there is no limit."""
-        windows = [(self._left(w, now_s), w) for w in self.windows if w.measure == "requests"]
-        if not windows:
-            return {}
-        left, window = min(windows, key=lambda one: one[0])
-        return {
-            "x-ratelimit-limit-requests": str(window.most),
-            "x-ratelimit-remaining-requests": str(max(0, left)),
-            "x-ratelimit-reset-requests": f"{window.left_s(now_s):.3f}s",
-        }
+        """Return the x-ratelimit headers of the limits on requests and tokens with least left; none without a limit.
+
+        What requests in flight may still use counts as used.
+        """
+        headers: dict[str, str] = {}
+        for measure in ("requests", "tokens"):
+            windows = [(self._left(w, now_s), w) for w in self.windows if w.measure == measure]
+            if windows:
+                left, window = min(windows, key=lambda one: one[0])
+                headers[f"x-ratelimit-limit-{measure}"] = str(window.most)
+                headers[f"x-ratelimit-remaining-{measure}"] = str(max(0, left))
+                headers[f"x-ratelimit-reset-{measure}"] = f"{window.left_s(now_s):.3f}s"
+        return headers
 
     def _left(self, window: Window, now_s: float) -> int:
         counted = window.counted(now_s, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
@@ -16,6 +17,8 @@ from pocketnode.services.spec import Tokens
 # What an answer of each route must have.
 ANSWERS: Final = {"/v1/chat/completions": "choices", "/v1/completions": "choices", "/v1/embeddings": "data"}
 TOKEN_SLACK: Final = 16
+PREFIX_CHARS: Final = 2_048
+PREFIX_BYTES_LEAST: Final = 256  # less is computed again as quickly as it is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Asked:
     ----------
     output_most : most tokens of output over all its choices.
     named : whether the user named that maximum.
+    prefix : 16 bytes that the turns of one conversation share; empty where nothing is worth to be kept.
     repeats : the same request gives the same text (temperature 0, or a seed).
     """
 
@@ -36,6 +40,7 @@ class Asked:
     named: bool
     body_bytes: int
     repeats: bool
+    prefix: bytes = b""
 
 
 def read_request(path: str, body: bytes, default_context: int) -> Asked:
@@ -60,7 +65,7 @@ def read_request(path: str, body: bytes, default_context: int) -> Asked:
     options = fields.get("stream_options")
     wants_usage = isinstance(options, dict) and options.get("include_usage") is True
     repeats = fields.get("temperature") == 0 or fields.get("seed") is not None
-    return Asked(model, _flag(fields, "stream"), wants_usage, most, named, len(body), repeats)
+    return Asked(model, _flag(fields, "stream"), wants_usage, most, named, len(body), repeats, _prefix(path, fields))
 
 
 def holds(asked: Asked, tokens: Tokens) -> tuple[int, int]:
@@ -137,6 +142,19 @@ def _output_most(path: str, fields: dict[str, Any], default_context: int) -> tup
     choices = _count(fields, "n") or 1
     named = _count(fields, "max_completion_tokens") or _count(fields, "max_tokens")
     return (min(named or default_context, default_context)) * choices, named is not None
+
+
+def _prefix(path: str, fields: dict[str, Any]) -> bytes:
+    """Return what the turns of a conversation share: its first two messages, or how its prompt begins.
+
+    An engine that has computed them for one turn keeps that for the next.
+    """
+    if path == "/v1/chat/completions":
+        begins = orjson.dumps(fields["messages"][:2])
+    else:
+        prompt = fields.get("prompt")
+        begins = prompt[:PREFIX_CHARS].encode("utf-8", "surrogatepass") if isinstance(prompt, str) else b""
+    return blake2b(begins, digest_size=16).digest() if len(begins) >= PREFIX_BYTES_LEAST else b""
 
 
 def _count(fields: dict[str, Any], name: str) -> int | None:

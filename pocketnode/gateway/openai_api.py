@@ -172,6 +172,7 @@ class OpenAiApi:
 
         current = partial(self._sessions.active, call.service, call.holder.application)
         order = Order(current, call.asked.model, head, call.body, hold, most, check, trail=call.trail.attempts)
+        order.prefix = call.asked.prefix
         agrees = self._agrees(call)
         if agrees is not None and not call.asked.stream:
             order.recount = partial(_agrees_whole, agrees)

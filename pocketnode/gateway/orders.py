@@ -22,6 +22,7 @@ class Order:
     hold, most : units at first and at most.
     repeatable : whether a second supplier may be asked when the first may have acted on it.
     hedge : a second supplier may be asked while the first is late.
+    prefix : requests with the same one go to the same supplier where that can be; empty for none.
     trail : every attempt that is made, in order; for who asked to tell what happened.
     recount : looks once more at an answer that passed its check, off the loop where that takes long; False is wrong.
     only : the one operator that can answer, such as the one that keeps a filter.
@@ -39,6 +40,7 @@ class Order:
     tried: list[bytes] = field(default_factory=list)
     only: bytes | None = None
     hedge: bool = False
+    prefix: bytes = b""
     trail: list[Attempt] = field(default_factory=list)
     recount: Callable[[Answer], Awaitable[bool]] | None = None
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
 # A supplier whose rate of good answers is this much below the best one's falls to the next tier.
 TIER_STEPS: Final = (0.03, 0.15)
 PRIOR_PASSES: Final = 19.0
+SPREAD: Final = 3.0  # times the least latency and load, up to which a prefix stays with its supplier
 PRIOR: Final = 20.0
 
 
@@ -88,6 +90,7 @@ def pick(
     random: Callable[[], float],
     probation_share: float = 0.0,
     tried: Collection[bytes] = (),
+    prefix: bytes = b"",
 ) -> bytes | None:
     """Return the operator to ask, or None where every one has been tried.
 
@@ -97,6 +100,7 @@ def pick(
     random : uniform in [0, 1).
     probation_share : how often somebody outside the best tier, or at random within it, is asked.
     tried : operators that this request has been given to; their owners come last.
+    prefix : what requests share that one supplier has computed already; empty for none.
     """
     if tried:
         return _untried(ranking, load, random, tried)
@@ -107,7 +111,7 @@ def pick(
     for tier in ranking.tiers:
         pool = [o for o in tier if o not in ranking.capped] if ranking.capped else tier
         if pool:
-            return _quicker(ranking, pool, load, random)
+            return _same(ranking, pool, load, prefix) if prefix else _quicker(ranking, pool, load, random)
     return _quicker(ranking, [o for tier in ranking.tiers for o in tier], load, random)
 
 
@@ -137,6 +141,17 @@ def _quicker(
     cost_one = ranking.latency_ms[one] * (1 + load(one))
     cost_other = ranking.latency_ms[other] * (1 + load(other))
     return one if cost_one <= cost_other else other
+
+
+def _same(ranking: Ranking, pool: Sequence[bytes], load: Callable[[bytes], int], prefix: bytes) -> bytes:
+    """Return the supplier that requests with this prefix go to, as long as it is not much later than the quickest.
+
+    Rendezvous hashing: where a supplier comes or goes, only what was its own moves.
+    """
+    costs = {operator: ranking.latency_ms[operator] * (1 + load(operator)) for operator in pool}
+    most = SPREAD * min(costs.values())
+    near = [operator for operator in pool if costs[operator] <= most]
+    return max(near, key=lambda operator: blake2b(prefix + operator, digest_size=8).digest())
 
 
 def _tier(behind: float) -> int:

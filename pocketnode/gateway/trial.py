@@ -159,7 +159,7 @@ class Trial:
         tried = self._tried
         probation = self._means.probation_share if self._order.repeatable else 0.0
         while True:
-            operator = pick(ranking, active.load, random.random, probation, tried)
+            operator = pick(ranking, active.load, random.random, probation, tried, self._order.prefix)
             if operator is None:
                 return None
             seat = active.seats[operator]

@@ -186,3 +186,21 @@ def test_a_limit_is_never_exceeded(calls: list[tuple[int, float, bool]], most: i
 def test_rules_are_strict(text: str) -> None:
     with pytest.raises(BadInput):
         rules_of(text)
+
+
+@given(count=st.integers(2, 8), prefix=st.binary(min_size=1))
+def test_a_prefix_stays_where_it_is_and_moves_only_with_its_supplier(count: int, prefix: bytes) -> None:
+    alike = [Standing(bytes([n]), bytes([n]), latency_ms=10.0) for n in range(count)]
+    first = pick(rank(alike, 1.0), lambda _: 0, random.random, prefix=prefix)
+    assert {pick(rank(alike, 1.0), lambda _: 0, random.random, prefix=prefix) for _ in range(5)} == {first}
+    other = next(s for s in alike if s.operator != first)
+    left = [s for s in alike if s is not other]
+    assert pick(rank(left, 1.0), lambda _: 0, random.random, prefix=prefix) == first
+    busy = pick(rank(alike, 1.0), lambda o: 9 if o == first else 0, random.random, prefix=prefix)
+    assert busy != first
+
+
+def test_prefixes_spread_over_all() -> None:
+    pool = rank([Standing(bytes([n]), bytes([n]), latency_ms=10.0) for n in range(4)], 1.0)
+    chosen = [pick(pool, lambda _: 0, random.random, prefix=n.to_bytes(4, "big")) for n in range(400)]
+    assert all(60 < chosen.count(bytes([n])) < 140 for n in range(4))

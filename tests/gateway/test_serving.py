@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import time
+from collections import Counter
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -403,3 +404,26 @@ async def test_a_user_who_resets_the_connection_is_no_error_of_ours(
     await until(lambda: not gateway.daemon.gate.in_flight)
     assert not problems
     assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_the_turns_of_a_conversation_go_to_one_supplier(start: Start) -> None:
+    gateway = await start()
+    opening = [{"role": "system", "content": "You know all of " + "the sea. " * 60}, {"role": "user", "content": "Hi"}]
+    turns = [*opening]
+    for _ in range(12):
+        assert (await gateway.post("/v1/chat/completions", {**ASK, "messages": turns}))[0] == 200
+        turns += [{"role": "assistant", "content": "Hello"}, {"role": "user", "content": "And then?"}]
+    served = Counter(record.index for record in gateway.records())
+    assert served.most_common(1)[0][1] >= 10  # a little goes elsewhere, so that others are known too
+
+
+async def test_limits_on_tokens_are_shown_and_what_was_not_used_comes_back(start: Start) -> None:
+    gateway = await start(rules='{"tokens_per_day": 1000, "requests_per_minute": 9}')
+    for left in (993, 986):
+        _, _, headers = await gateway.post("/v1/chat/completions", {**ASK, "max_tokens": 50})
+        assert (headers["x-ratelimit-limit-tokens"], headers["x-ratelimit-limit-requests"]) == ("1000", "9")
+        assert left - 150 < int(headers["x-ratelimit-remaining-tokens"]) <= left
+        assert headers["x-ratelimit-reset-tokens"].endswith("s")
+    status, refused, headers = await gateway.post("/v1/chat/completions", {**ASK, "max_tokens": 5000})
+    assert (status, refused["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(headers["retry-after"]) > 0
