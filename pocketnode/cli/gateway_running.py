@@ -17,6 +17,7 @@ from typing import Any, Final
 from pocketnode.cli.gateway_parts import KEEPER_SOCKET, Base, Settling, alone_with, base, share, whole
 from pocketnode.cli.logs import log_at
 from pocketnode.daemon import spare_collector, stop_on_signals
+from pocketnode.errors import Unavailable
 from pocketnode.gateway import config as configs
 from pocketnode.gateway.catalog import Catalog
 from pocketnode.gateway.config import GatewayConfig
@@ -114,9 +115,12 @@ class _Told:
 
     def write(self, config: GatewayConfig) -> None:
         fresh = self.path.with_suffix(".new")
-        fresh.touch(0o600)
-        fresh.write_text(configs.resolved(config.model_copy(update={"listen": self._listen})))
-        fresh.replace(self.path)
+        try:
+            fresh.touch(0o600)
+            fresh.write_text(configs.resolved(config.model_copy(update={"listen": self._listen})))
+            fresh.replace(self.path)
+        except OSError as error:
+            raise Unavailable(f"{self.path}: {error.strerror}: workers cannot be told their configuration") from error
 
 
 def _clear(config: GatewayConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -12,7 +13,7 @@ from pocketnode.errors import PocketError
 from pocketnode.gateway.catalog import Catalog, catalog_of
 from pocketnode.gateway.config import GatewayConfig
 
-# What a running gateway cannot change; `applications` may be changed as far as services are added or taken away.
+# What a running gateway cannot change, and what it can; sections of which parts are fixed stand in both.
 FIXED: Final = (
     "deployment",
     "rpc",
@@ -20,12 +21,26 @@ FIXED: Final = (
     "password_file",
     "listen",
     "public_url",
+    "client_tls",
+    "workers",
     "admin",
     "store",
     "records",
-    "workers",
     "tokenizers",
     "telemetry",
+)
+FIXED_PARTS: Final = ("statements.collect", "statements.confirmations", "log.as_json")
+LIVE: Final = (
+    "applications",
+    "services",
+    "statements",
+    "limits",
+    "retry",
+    "selection",
+    "aliases",
+    "fallbacks",
+    "slo",
+    "log",
 )
 
 log = structlog.get_logger("gateway")
@@ -34,7 +49,7 @@ Adopt = Callable[[GatewayConfig, Catalog], None]
 
 def fixed_changes(old: GatewayConfig, new: GatewayConfig) -> list[str]:
     """Return the keys that differ and need a restart."""
-    return [name for name in FIXED if getattr(old, name) != getattr(new, name)]
+    return [name for name in (*FIXED, *FIXED_PARTS) if attrgetter(name)(old) != attrgetter(name)(new)]
 
 
 class Reloading:
@@ -48,7 +63,7 @@ class Reloading:
 
     def __init__(self, load: Callable[[], GatewayConfig], config: GatewayConfig, adopters: list[Adopt]) -> None:
         self._load = load
-        self._config = config
+        self._began = self._config = config
         self._adopters = adopters
         self.told = asyncio.Event()
 
@@ -67,9 +82,9 @@ class Reloading:
         except PocketError as error:
             log.error("reload refused: the old configuration holds", error=str(error))
             return False
-        fixed = fixed_changes(self._config, new)
         # What needs a restart is compared with what runs, not with the file of the last reload.
-        self._config = new.model_copy(update={name: getattr(self._config, name) for name in FIXED})
+        fixed = fixed_changes(self._began, new)
+        self._config = new.model_copy(update={name: getattr(self._began, name) for name in FIXED})
         for adopt in self._adopters:
             adopt(self._config, catalog)
         log.info("reloaded", services=list(catalog.services))

@@ -12,15 +12,19 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
+from pocketnode.errors import ConfigError, PocketError
 from pocketnode.gateway.catalog import catalog_of
+from pocketnode.gateway.config import GatewayConfig
 from pocketnode.gateway.daemon import GatewayDaemon, Outside
 from pocketnode.gateway.keeping import ScoreKeeping
 from pocketnode.gateway.merging import explained_of, exposition_of, sessions_of
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.noted import NotedFilters, NotedHeads
+from pocketnode.gateway.reloading import FIXED, LIVE, Reloading
 from pocketnode.gateway.scoreboard import Scoreboard
 from pocketnode.gateway.shared import Shared
 from pocketnode.protocol.quality import Verdict
@@ -240,3 +244,32 @@ async def test_a_changed_configuration_is_taken_up_without_losing_requests(
     assert (await gateway.post("/v1/chat/completions", ask))[0] == (404 if change == "gone" else 200)
     if change == "gone":
         await until(lambda: {a.service.name for a in gateway.daemon.sessions.all()} == {"eth"})
+
+
+def test_of_every_key_it_is_known_whether_a_reload_changes_it() -> None:
+    assert set(FIXED).isdisjoint(LIVE)
+    assert {*FIXED, *LIVE} == GatewayConfig.model_fields.keys()
+
+
+async def test_a_bad_file_changes_nothing_and_what_is_fixed_is_named(tmp_path: Path) -> None:
+    old = configured(tmp_path)
+    taken: list[GatewayConfig] = []
+    answers: list[GatewayConfig | PocketError] = [
+        ConfigError("limits.batch_items: too many"),
+        configured(tmp_path, listen="127.0.0.1:1", limits={"batch_items": 7}, log={"json": False}),
+        configured(tmp_path, applications=[{"address": "0x" + "aa" * 20, "services": ["nobody-knows"]}]),
+    ]
+
+    def load() -> GatewayConfig:
+        answer = answers.pop(0)
+        if isinstance(answer, PocketError):
+            raise answer
+        return answer
+
+    reloading = Reloading(load, old, [lambda config, _: taken.append(config)])
+    with structlog.testing.capture_logs() as logged:
+        assert [await reloading.reload() for _ in range(3)] == [False, True, False]
+    (config,) = taken
+    assert (config.limits.batch_items, config.listen) == (7, old.listen)
+    (restart,) = [line for line in logged if line["event"] == "restart needed"]
+    assert restart["changed"] == ["listen", "log.as_json"]
