@@ -13,10 +13,11 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from pocketnode.backends.usage import StreamMeter, usage_of
 from pocketnode.chain.blocks import _block
-from pocketnode.chain.client import _result_of
+from pocketnode.chain.client import Node, _result_of
 from pocketnode.chain.contracts import contract, log_of
 from pocketnode.chain.events import typed
 from pocketnode.errors import BadInput, PocketError, RemoteError
@@ -213,14 +214,11 @@ def test_an_event_with_any_content_is_read_or_refused(name: str, data: st.DataOb
 @often
 @given(values)
 def test_a_block_or_reply_of_a_node_is_read_or_refused(raw: Any) -> None:
-    from yarl import URL
-
-    from pocketnode.chain.client import _Node
 
     with suppress(PocketError):
         _block(raw)
     with suppress(PocketError):
-        _result_of(_Node(URL("http://127.0.0.1:1")), "eth_chainId", raw)
+        _result_of(Node(URL("http://127.0.0.1:1")), "eth_chainId", raw)
 
 
 @often
