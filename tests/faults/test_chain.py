@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 
 from pocketnode.chain.events import Claimed, Stated, Withdrawn
-from pocketnode.localnet.plan import GATEWAY
+from pocketnode.localnet.plan import CHAIN, GATEWAY
 from tests.faults import books
-from tests.faults.chain_proxy import Mood
+from tests.faults.chain_proxy import ChainProxy, Mood
 from tests.faults.world import DAEMONS, World, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
@@ -87,6 +87,28 @@ async def test_a_node_that_lies_about_its_head(world: World) -> None:
     await until(works_again, 20, "the gateway does not find back", 0.5)
     await world.settle(number)
     await paid(world, number)
+
+
+@audit
+@pytest.mark.parametrize("mood", [Mood(ahead=500), Mood(behind=10), Mood(forks=True)], ids=["ahead", "behind", "fork"])
+async def test_one_liar_among_three_nodes_changes_nothing(world: World, mood: Mood) -> None:
+    """Every daemon asks the liar first and two good nodes besides: sessions are served and stated as ever."""
+    liar, good = ChainProxy(world.plan.url(CHAIN), mood=mood), ChainProxy(world.plan.url(CHAIN))
+    await liar.start()
+    await good.start()
+    try:
+        for daemon in DAEMONS:
+            await world.restart(daemon, rpc=[liar.own_url, good.own_url, world.nodes[daemon].own_url])
+        number = await served(world)
+        await world.settle(number)
+        await paid(world, number, stated=True)
+        assert liar.asked > 0
+        assert all("chain_node_failed" in world.log(daemon) for daemon in DAEMONS)
+    finally:
+        for daemon in DAEMONS:
+            await world.restart(daemon, rpc=[world.nodes[daemon].own_url])
+        await liar.close()
+        await good.close()
 
 
 @audit

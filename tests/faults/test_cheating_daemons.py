@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -36,6 +37,35 @@ async def test_a_supplier_that_signs_what_is_not_so(world: World, name: str) -> 
     finally:
         await world.restart(CHEAT)
     assert all(world.alive(daemon) for daemon in DAEMONS)
+
+
+async def test_a_supplier_that_claims_with_old_receipts(world: World) -> None:
+    """It is paid for the session that they are of, once, and for no other."""
+    await world.withhold(True)
+    await world.stop(CHEAT)
+    await world.start(CHEAT, cheat="old-receipts")
+    try:
+        first = await world.new_session()
+        assert await world.load(CALLS, AT_ONCE) == CALLS
+        await asyncio.sleep(1.5)
+        await world.settle(first)
+        await books.settled(world, first)
+        later = await world.new_session()
+        assert await world.load(CALLS, AT_ONCE) == CALLS
+        await asyncio.sleep(1.5)
+        served = set(world.users(later))
+        assert CHEAT in served
+        await world.settle(later)
+
+        async def honest_are_paid() -> bool:
+            return (await books.pot(world, later)).paid.keys() >= served - {CHEAT}
+
+        await world.mine_until(honest_are_paid, 40, "the honest are not paid")
+        assert CHEAT not in (await books.pot(world, later)).units
+        assert "claim_missed" in world.log(CHEAT)
+        assert world.alive(CHEAT)
+    finally:
+        await world.restart(CHEAT)
 
 
 async def seats_of(world: World, number: int) -> dict[str, dict[str, Any]]:
