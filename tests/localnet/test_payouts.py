@@ -18,7 +18,7 @@ def line(rank: int, units: int, withdrawn: int | None, stated: int = 100, claime
 
 def book(*lines: BookLine, final: bool = True) -> Book:
     service = b"eth".ljust(32, b"\0")
-    return Book(b"\x01" * 32, b"\x02" * 20, service, 3, b"\x03" * 20, final, True, 200, 4, None, lines, agrees=True)
+    return Book(b"\x01" * 32, b"\x02" * 20, service, 3, b"\x03" * 20, final, 40, True, 200, 4, None, lines, agrees=True)
 
 
 def test_a_session_is_settled_once_it_is_final_and_everyone_has_been_sent_the_pay() -> None:

@@ -39,7 +39,7 @@ MOST_BYTES = 1_000_000
 @asynccontextmanager
 async def serving(gateway: Party, files: RecordFiles | None = None) -> AsyncIterator[str]:
     """Serve a gateway's records as its daemon does, and give the address."""
-    gate = Gate(Access(lambda _: None, lambda *_: 0), Limits())
+    gate = Gate(Access(lambda _: {}, lambda *_: 0), Limits())
     relays = RelayApi(gate, None, files or RecordFiles(gateway.records.directory, gateway.pots))
     app = web.Application()
     app.router.add_get("/v1/records/{pot}", relays.records)
