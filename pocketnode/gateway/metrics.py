@@ -146,14 +146,22 @@ class _Collector(Collector):
         rated = GaugeMetricFamily("pocketnode_gateway_supplier_quality", "w of the session, 0 to 1", labels=labels)
         lanes = GaugeMetricFamily("pocketnode_gateway_supplier_lane", "1 while its lane is open", labels=labels)
         spent = GaugeMetricFamily(
-            "pocketnode_gateway_grant_spent_ratio", "Part of the session's cap that is spent", labels=["service"]
+            "pocketnode_gateway_grant_spent_ratio",
+            "Part of the session's cap that is spent",
+            labels=["service", "application"],
         )
+        worst: dict[tuple[str, str], float] = {}  # over the applications that share a supplier
+        reached: dict[tuple[str, str], float] = {}
         for active in self._sessions():
             if active.retiring:
                 continue
-            spent.add_metric([active.service.name], active.purse.spent / active.purse.cap if active.purse.cap else 0.0)
+            ratio = active.purse.spent / active.purse.cap if active.purse.cap else 0.0
+            spent.add_metric([active.service.name, "0x" + active.session.application.hex()], ratio)
             for seat in active.seats.values():
-                at = [active.service.name, seat.supplier_hex]
-                rated.add_metric(at, quality(seat.tally(), active.w_min) / 10_000)
-                lanes.add_metric(at, float(seat.open()))
+                at = active.service.name, seat.supplier_hex
+                worst[at] = min(worst.get(at, 1.0), quality(seat.tally(), active.w_min) / 10_000)
+                reached[at] = max(reached.get(at, 0.0), float(seat.open()))
+        for at, w in worst.items():
+            rated.add_metric(at, w)
+            lanes.add_metric(at, reached[at])
         yield from (rated, lanes, spent)
