@@ -11,10 +11,10 @@ from typing import Any, Final
 import structlog
 
 from pocketnode.errors import PocketError
-from pocketnode.store.history import HistoryStore, Span, merged
+from pocketnode.store.history import HistoryStore, Span
 from pocketnode.web.meter import Key, Meter, Sums
 from pocketnode.web.ports import Source
-from pocketnode.web.tracks import COLUMNS, Row, Spans, Track, row_of, series
+from pocketnode.web.tracks import COLUMNS, Row, Spans, Track, row_of, series, together
 
 TICK_S: Final = 2
 PEERS_STEP_S: Final = 10
@@ -120,14 +120,12 @@ class Feed:
     def _stored(self, since_s: int, step_s: int, peers: bool) -> Spans:
         """Return the stored spans and the one that runs, joined to steps of `step_s`."""
         stored = self._history.since(since_s, peers) if self._history else []
-        parts = [*stored, *_spans(*self._kept.running)]
-        steps: dict[int, dict[Key, list[Span]]] = {}
-        for span in parts:
-            place = steps.setdefault(span.start_s // step_s * step_s, {})
-            place.setdefault((span.service, span.peer), []).append(span)
-        return [
-            (start_s, {key: _joined(group) for key, group in keys.items()}) for start_s, keys in sorted(steps.items())
-        ]
+        steps: dict[int, dict[Key, Row]] = {}
+        for span in [*stored, *_spans(*self._kept.running)]:
+            rows = steps.setdefault(span.start_s // step_s * step_s, {})
+            key, row = (span.service, span.peer), Row(*(getattr(span, column) for column in COLUMNS))
+            rows[key] = together(rows[key], row) if key in rows else row
+        return sorted(steps.items())
 
     def _add(self, counted: Mapping[Key, Sums]) -> None:
         now_s = self._clock()
@@ -154,13 +152,6 @@ def _spans(start_s: int, sums: Mapping[Key, Sums]) -> list[Span]:
 
 def _columns(row: Row) -> list[Any]:
     return [getattr(row, column) for column in COLUMNS]
-
-
-def _joined(spans: list[Span]) -> Row:
-    whole = spans[0]
-    for span in spans[1:]:
-        whole = merged(whole, span)
-    return Row(*(getattr(whole, column) for column in COLUMNS))
 
 
 def _nice_step(span_s: int) -> int:

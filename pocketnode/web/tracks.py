@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pocketnode.store.history import Span, merged
 from pocketnode.web.meter import Key, Sums, quantile_ms
 
 WORTH_PER_AMOUNT: Final = 1_000_000
@@ -113,21 +114,37 @@ def series(spans: Spans, step_s: int, wanted: Callable[[Key], str | None]) -> di
 
     Parameters
     ----------
-    wanted : the name of a key's series; None to leave it out.
+    wanted : the name of a key's series; None to leave it out. Keys of one name are added up.
     """
     spans = list(spans)
     found: dict[str, dict[str, list[Any]]] = {}
     for place, (_, rows) in enumerate(spans):
-        for key, row in rows.items():
-            name = wanted(key)
-            if name is None:
-                continue
+        for name, row in _named(rows, wanted).items():
             columns = found.get(name)
             if columns is None:
                 columns = found[name] = {column: _empty(column, len(spans)) for column in COLUMNS}
             for column in COLUMNS:
                 columns[column][place] = getattr(row, column)
     return {"step_s": step_s, "t": [start_s for start_s, _ in spans], "series": found}
+
+
+def _named(rows: Mapping[Key, Row], wanted: Callable[[Key], str | None]) -> dict[str, Row]:
+    """Return the rows by the names of their series."""
+    named: dict[str, Row] = {}
+    for key, row in rows.items():
+        if (name := wanted(key)) is not None:
+            named[name] = together(named[name], row) if name in named else row
+    return named
+
+
+def together(one: Row, other: Row) -> Row:
+    """Return two rows as one; latencies are weighed by the good relays that they are of."""
+    whole = merged(_span(one), _span(other))
+    return Row(*(getattr(whole, column) for column in COLUMNS))
+
+
+def _span(row: Row) -> Span:
+    return Span(0, "", "", *(getattr(row, column) for column in COLUMNS))
 
 
 def _empty(column: str, size: int) -> list[Any]:

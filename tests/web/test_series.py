@@ -134,6 +134,22 @@ async def test_charts_tell_peers_from_services() -> None:
     assert all(ms is None or ms < 10 for ms in of_eth["p95_ms"])
 
 
+async def test_a_peer_of_several_services_is_one_line() -> None:
+    store, clock = HistoryStore(open_store("sqlite://")), FakeClock()
+    meter = Meter()
+    feed = Feed(meter, FakeSource(), store, clock)
+    for _ in range(12):
+        meter.of("eth", "0xaa").succeed(4.0, 4.0)
+        meter.of("llm", "0xaa").fail("busy")
+        clock.now_s += TICK_S
+        await feed.turn()
+    for span_s in (3600, 86_400):
+        columns = (await feed.chart(span_s, peers=True))["series"]["0xaa"]
+        assert sum(columns["relays"]) == 2 * sum(columns["good"])
+        assert sum(errors.get("busy", 0) for errors in columns["errors"]) == sum(columns["good"]) > 0
+        assert all(ms is None or ms < 10 for ms in columns["p95_ms"])
+
+
 def test_old_spans_are_forgotten() -> None:
     store = HistoryStore(open_store("sqlite://"))
     span = Span(1000, "eth", "", 1, 1, 0, 0, 1, 1.0, 5.0, 6.0, 7.0, 1.0, 2.0, {})

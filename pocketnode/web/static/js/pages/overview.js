@@ -3,7 +3,7 @@
 import { COLOURS, Chart } from "../chart.js";
 import { perSecond, ratio, summed, total } from "../columns.js";
 import { ErrorChart, ErrorTable } from "../errors.js";
-import { amount, count, ms, percent, short } from "../format.js";
+import { amount, count, ms, percent, plural, short } from "../format.js";
 import { html, useState } from "../html.js";
 import { useLive } from "../live.js";
 import { useLoad } from "../load.js";
@@ -93,7 +93,7 @@ function Reliable({ services }) {
     unit="answered"
     gauge=${html`<${Gauge} value=${at(share)} mark=${at(target)} tone=${tone} label=${`${percent(share)} of requests answered, target ${percent(target)}`} />`}
     ends=${[percent(low, 0), `target ${percent(target)}`]}
-    says=${`${services.length > 1 && !kept ? `${worst.title} is furthest below. ` : ""}${relays === good ? `All ${count(relays)} requests of the last five minutes were answered` : `${count(relays - good)} of ${count(relays)} requests in five minutes were not answered`}${refused ? `; ${count(refused)} more were turned away for reasons of the users' own.` : "."}`}
+    says=${`${services.length > 1 && !kept ? `${worst.title} is furthest below. ` : ""}${relays === good ? `All ${count(relays)} requests of the last five minutes were answered` : `${count(relays - good)} of ${count(relays)} requests in five minutes were not answered`}${refused ? `; ${plural(refused, "more was", "more were")} turned away for the user to mend.` : "."}`}
   />`;
 }
 
