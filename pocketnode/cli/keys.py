@@ -15,6 +15,7 @@ from pocketnode.crypto.keys import Key
 password_option = click.option(
     "--password-file",
     type=click.Path(path_type=Path, dir_okay=False),
+    envvar="POCKETNODE_PASSWORD_FILE",
     help="A file whose first line is the password; asked for if not given.",
 )
 

@@ -67,6 +67,7 @@ def variables(layout: Layout, network: Plan) -> dict[str, str]:
         "POCKETNODE_DEPLOYMENT": str(layout.deployment),
         "POCKETNODE_RPC": network.url(plan.CHAIN),
         "POCKETNODE_GATEWAY_URL": network.url(plan.GATEWAY),
+        "POCKETNODE_ADMIN_URL": network.admin_url(plan.GATEWAY),
         "POCKETNODE_API_KEY": layout.api_key.read_text().strip(),
         "POCKETNODE_LLM_URL": network.url(plan.LLM),
         "POCKETNODE_GATEWAY": network.addresses[plan.GATEWAY],

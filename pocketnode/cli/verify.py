@@ -68,7 +68,7 @@ def verify(**given: Any) -> None:
 
     \b
     Example:
-      curl -s -D headers -o answer http://127.0.0.1:3069/rpc/eth -H "Authorization: Bearer $KEY" -d @request
+      curl -s -D headers -o answer http://127.0.0.1:3069/rpc/eth -H "Authorization: Bearer $KEY" --data-binary @request
       pocketnode verify --request request --answer answer --headers headers
     """
     as_json = given.pop("as_json")
