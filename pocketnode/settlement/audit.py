@@ -15,6 +15,7 @@ from pocketnode.protocol.types import ZERO32, Entry, Params, Session
 from pocketnode.settlement.account import Line, entries_of, lines_of, within_cap
 
 QUALITY_APART_MOST: Final = 1  # ten-thousandths by which two computations of a power may differ (rule 6.1)
+STRANGERS_SHOWN: Final = 5
 _VERDICTS: Final = frozenset(Verdict)
 
 
@@ -137,7 +138,8 @@ def _findings(
         words = f"{reading.tree.size} records hash to 0x{root.hex()}, stated is 0x{stated.root.hex()}"
         yield Finding(Difference.ROOT, words)
     if strangers := lines.keys() - {supplier.index for supplier in terms.session.suppliers}:
-        yield Finding(Difference.RECORDS, f"suppliers {sorted(strangers)} are not in the session")
+        shown = sorted(strangers)[:STRANGERS_SHOWN]
+        yield Finding(Difference.RECORDS, f"{len(strangers)} suppliers are not in the session: {shown}")
         return
     yield from _against_statement(lines, stated, index, terms)
     recorded = lines.get(index, Line()).units

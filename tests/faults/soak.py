@@ -111,6 +111,7 @@ class Soak:
         wrong += self._unanswered(load.tally)
         wrong += self._grown()
         wrong += await self._reckon()
+        wrong += await self._accused()
         wrong += await self._left_over(idle)
         return wrong
 
@@ -250,6 +251,15 @@ class Soak:
                 pot = await books.pot(self._world, number, service)
                 if pot.units:
                     wrong.append(f"session {number} of {service} is not paid out: {pot}")
+        return wrong
+
+    async def _accused(self) -> list[str]:
+        """Return the statements that suppliers found to differ: everyone here is honest."""
+        wrong = []
+        for name in SUPPLIERS:
+            facts = await self._world.facts(name)
+            self._say(f"{name}: statements {facts['audits']}")
+            wrong += [f"{name} finds that a statement differs: {row}" for row in facts["disagreements"]]
         return wrong
 
     async def _held(self) -> dict[str, tuple[int, int]]:
