@@ -91,6 +91,23 @@ def test_the_guarantee_is_the_cap_shared_by_the_suppliers_at_our_price() -> None
     assert "3.8" in said
 
 
+def test_what_replicas_keep_counts_against_the_guarantee_and_our_own_is_not_counted_twice() -> None:
+    shared = account(Credit(1000), cap=60)
+    shared.hold(10)
+    shared.release(10, 10)
+    shared.acknowledge(receipt(10), 10)
+    shared.count_elsewhere(20)
+    assert shared.owed_units == 30, "none of the 20 are ours: they are not saved yet"
+    kind, said = refusal(shared, 1)
+    assert kind is FaultClass.OUT_OF_BUDGET
+    assert "3.8" in said
+    shared.unsaved = 0
+    shared.count_elsewhere(30)
+    assert (shared.elsewhere, shared.owed_units) == (20, 30)
+    shared.count_elsewhere(5)
+    assert shared.elsewhere == 0, "a store that lags behind us takes nothing away"
+
+
 def test_after_the_grace_blocks_nothing_is_served() -> None:
     clock = Clock(161)
     late = account(Credit(100), clock=clock)

@@ -323,3 +323,18 @@ async def test_what_is_owed_from_before_a_restart_counts(running: Running) -> No
         await ask(lane, RPC, BLOCK_NUMBER, hold=10)
     assert refused.value.fault.kind is FaultClass.OUT_OF_BUDGET
     assert "3.8" in refused.value.fault.message
+
+
+async def test_what_another_process_keeps_of_the_same_session_counts_too(running: Running) -> None:
+    lane = await running.lane("eth")
+    await ask(lane, RPC, BLOCK_NUMBER, hold=10)
+    await lane.close()
+    await running.daemon.keeper.flush()
+    session = session_id(APPLICATION, service_id("eth"), 2)
+    signed = SignedReceipt(Receipt(session, SUPPLIER.address, b"\x01" * 32, 9, 4_999_985, 0), b"\x02" * 65)
+    running.store.keep([KeptReceipt(APPLICATION, service_id("eth"), 2, GATEWAY.address, signed)])
+    await running.daemon.answerer.look_elsewhere()
+    (account,) = running.daemon.answerer.accounts
+    assert (account.elsewhere, account.owed_units) == (4_999_985, 4_999_995)
+    with pytest.raises(RelayFailed, match=r"3\.8"):
+        await ask(await running.lane("eth"), RPC, BLOCK_NUMBER, hold=10)
