@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from pocketnode.bench.http import Url
 from pocketnode.bench.requests import MakeRequest
@@ -30,8 +30,7 @@ class Counting(asyncio.Protocol):
         self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
         self._ask(self._depth)
 
     def data_received(self, data: bytes) -> None:
