@@ -31,7 +31,7 @@ from pocketnode.settlement.poking import Poking
 from pocketnode.settlement.pruning import Keep, Pruning
 from pocketnode.settlement.records import SessionRecords
 from pocketnode.settlement.stating import Stating
-from pocketnode.settlement.withdrawing import Collecting, Withdrawing
+from pocketnode.settlement.withdrawing import Collecting, Withdrawing, WithdrawPolicy
 from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.events import EventStore
 from pocketnode.store.journal import Journal
@@ -119,8 +119,9 @@ class Party:
     def claiming(self) -> Claiming:
         return Claiming(self.market, self.follower, self.sender, self.key.address, self.receipts, self.pots)
 
-    def withdrawing(self) -> Withdrawing:
-        return Withdrawing(self.market, self.follower, self.sender, self.key.address, self.receipts, self.pots)
+    def withdrawing(self, policy: WithdrawPolicy | None = None) -> Withdrawing:
+        shared = self.market, self.follower, self.sender, self.key.address, self.receipts, self.pots
+        return Withdrawing(*shared, policy)
 
     def collecting(self) -> Collecting:
         return Collecting(self.market, self.follower, self.sender, self.pots)

@@ -13,6 +13,7 @@ from pocketnode.protocol.quality import Verdict
 from pocketnode.protocol.types import Session
 from pocketnode.settlement.books import Book, books
 from pocketnode.settlement.stating import pot_of
+from pocketnode.settlement.withdrawing import WithdrawPolicy
 from pocketnode.store.pots import PotStage
 from tests.anvil import mine_to
 from tests.settlement.market import (
@@ -209,6 +210,29 @@ async def test_a_claim_that_the_chain_lost_does_not_hold_up_other_pay(stage: Sta
         await gateway.stating().state(pot)
         assert (await pay(stage, session, gateway, suppliers)).balances
         assert sorted(p.stage for p in suppliers[0].pots.all()) == [PotStage.MISSED, PotStage.PAID]
+
+
+async def test_a_withdrawal_waits_for_a_lower_fee_until_it_is_old(stage: Stage, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        gateway, suppliers = await open_all(stage, tmp_path, stack)
+        session = await serve(stage, gateway, suppliers)
+        await go_to(stage, session.end + 2, gateway)
+        (pot,) = gateway.pots.all()
+        await gateway.stating().state(pot)
+        windows = stage.deployment.windows
+        await go_to(stage, session.end + windows.statement + 1, suppliers[0])
+        await suppliers[0].claiming().note_pots()
+        (own,) = suppliers[0].pots.all()
+        await suppliers[0].claiming().compare(own)
+        final = session.end + windows.statement + windows.claim + 1
+        await go_to(stage, final, suppliers[0])
+        newest = suppliers[0].market.heads.newest
+        assert newest is not None
+        assert newest.base_fee_wei > 1
+        age = final - session.end - 1
+        assert await suppliers[0].withdrawing(WithdrawPolicy(0, age + 9, most_fee_wei=1)).withdraw() == 0
+        assert await suppliers[0].withdrawing(WithdrawPolicy(10**9, age + 9)).withdraw() == 0
+        assert await suppliers[0].withdrawing(WithdrawPolicy(10**9, age, most_fee_wei=1)).withdraw() == 1
 
 
 async def test_the_jobs_do_it_all_by_themselves(stage: Stage, tmp_path: Path) -> None:
