@@ -69,6 +69,7 @@ class Rpc:
     """
 
     def __init__(self, urls: Sequence[str], timeout_s: float = 10.0, patience_s: float = 20.0) -> None:
+        self.urls = tuple(urls)
         self._nodes = _nodes(urls)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._patience_s = patience_s
@@ -86,6 +87,7 @@ class Rpc:
 
     def use(self, urls: Sequence[str]) -> None:
         """Ask these nodes from now on; those that are known keep what was learnt of them."""
+        self.urls = tuple(urls)
         known = {node.url: node for node in self._nodes}
         self._nodes = [known.get(node.url, node) for node in _nodes(urls)]
 

@@ -72,8 +72,9 @@ class Opened:
         """
         config = configs.load(path)
         keys = await asyncio.to_thread(keys_of, config)
-        async with Rpc(config.rpc) as rpc:
-            await Reader(rpc, self.chain.market.deployment).check_chain()
+        if tuple(config.rpc) != self.chain.rpc.urls:
+            async with Rpc(config.rpc) as rpc:
+                await Reader(rpc, self.chain.market.deployment).check_chain()
 
         def adopt() -> None:
             log_at(config.log.level)

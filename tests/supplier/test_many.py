@@ -23,6 +23,7 @@ from pocketnode.chain.market import Market as ChainMarket
 from pocketnode.chain.reader import Reader
 from pocketnode.crypto import keystore
 from pocketnode.crypto.keys import checksum
+from tests.anvil import anvil
 from tests.backends.engines import free_port
 from tests.supplier.conftest import RPC, ask
 from tests.supplier.real import (
@@ -110,6 +111,11 @@ async def test_a_price_in_the_file_is_asked_from_the_next_session_on(
     process.send_signal(signal.SIGHUP)
     said = await asyncio.to_thread(logged, config, b'"price_not_set"')
     assert b"PriceTooHigh" in said
+    with anvil("--chain-id", "5") as other:
+        change(config, rpc=[other])
+        process.send_signal(signal.SIGHUP)
+        said = await asyncio.to_thread(logged, config, b'"reload refused"')
+    assert b"chain" in said
     assert process.poll() is None
 
 
