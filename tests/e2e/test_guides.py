@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -79,6 +81,18 @@ def test_dashboard(terminal: Terminal) -> None:
 def test_operations(terminal: Terminal) -> None:
     said = walk(terminal, "operations")
     assert "waits for" in said
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/developers.md"])
+def test_programs_of_a_page_run(page: str, localnet: Localnet) -> None:
+    programs = [block.text for block in blocks(ROOT / page) if block.language == "python"]
+    assert len(programs) == 2
+    for program in programs:
+        own = program.replace('"KEY"', f'"{localnet.api_key}"').replace("Bearer KEY", f"Bearer {localnet.api_key}")
+        own = own.replace("http://127.0.0.1:3069", localnet.gateway_url)
+        done = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == 0, f"{program}\n{done.stderr}"
+        assert done.stdout.strip()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
