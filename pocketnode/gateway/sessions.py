@@ -168,11 +168,15 @@ class Sessions:
         purse = Purse(grant.cap, self.shared.caps, session.id, self.shared.workers)
         active = ActiveSession(session, service, purse, params.w_min, self.scores, self.rules)
         self.records.begin(session)
-        active.recover(self.records.read(session))
-        self._spawn(self._learn_owners(active))
-        if wait:
-            await asyncio.sleep(random.random() * JITTER_S)
-        await self._open(active)
+        try:
+            active.recover(self.records.read(session))
+            self._spawn(self._learn_owners(active))
+            if wait:
+                await asyncio.sleep(random.random() * JITTER_S)
+            await self._open(active)
+        except BaseException:
+            self.records.end(session)  # or nobody could ever state it
+            raise
         return active
 
     async def _learn_owners(self, active: ActiveSession) -> None:

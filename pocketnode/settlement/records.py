@@ -37,7 +37,7 @@ class SessionRecords:
 
     def __init__(self, log: RecordLog, pots: PotStore, gateway: bytes, locks: ServingLocks | None = None) -> None:
         self._log, self._pots, self._gateway, self._locks = log, pots, gateway, locks
-        self._ended: deque[bytes] = deque()
+        self._ending: dict[bytes, bool] = {}  # pots that nothing is added to any more, in order
         self._known: dict[bytes, bytes] = {}
         self._new: deque[Pot] = deque()
 
@@ -49,12 +49,14 @@ class SessionRecords:
         Unavailable
             it is stated already.
         """
+        pot = pot_id(session.id, self._gateway)
         if self._locks is not None:
-            self._locks.hold(pot_id(session.id, self._gateway))
+            self._locks.hold(pot)
+        self._ending.pop(pot, None)
 
     def end(self, session: Session) -> None:
         """Say that no record will be appended to a session any more; it holds once all of them are in the file."""
-        self._ended.append(pot_id(session.id, self._gateway))
+        self._ending[pot_id(session.id, self._gateway)] = True
 
     def append(self, session: Session, record: RelayRecord) -> None:
         """Add one attempt. Takes 5 us."""
@@ -68,7 +70,7 @@ class SessionRecords:
         return self._log.read(pot_id(session.id, self._gateway))
 
     def note(self) -> None:
-        """Note the pots that are new, and let go of those that ended. Waits while the database is locked: for threads.
+        """Note the pots that are new. Waits while the database is locked: call it from a thread.
 
         Raises
         ------
@@ -78,12 +80,21 @@ class SessionRecords:
         while self._new:
             self._pots.open(self._new[0])
             self._new.popleft()
-        while self._ended:
-            pot = self._ended[0]
-            self._log.close_pot(pot)
-            if self._locks is not None:
-                self._locks.release(pot, unused=not self._log.size(pot))
-            self._ended.popleft()
+
+    async def let_go(self) -> None:
+        """Let go of the pots that ended, once their records are in the file.
+
+        Raises
+        ------
+        Unavailable
+            the disk does not take them now; it is tried again.
+        """
+        ended = list(self._ending)
+        for pot in ended:
+            await asyncio.to_thread(self._log.close_pot, pot)
+        for pot in ended:
+            if self._ending.pop(pot, False) and self._locks is not None:  # nobody began it again meanwhile
+                self._locks.release(pot, unused=not self._log.has(pot))
 
     async def run(self) -> None:
         """Note new pots until cancelled, and then what is left."""
@@ -92,6 +103,7 @@ class SessionRecords:
                 await asyncio.sleep(NOTE_EVERY_S)
                 try:
                     await asyncio.to_thread(self.note)
+                    await self.let_go()
                 except Unavailable as error:
                     log.error("pots_not_noted", error=str(error))
         finally:

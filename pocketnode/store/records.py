@@ -183,6 +183,10 @@ class RecordLog:
         if self._exists(pot):
             yield from self._file(pot).read()
 
+    def has(self, pot: bytes) -> bool:
+        """Return whether anything was recorded of a pot, without opening its file."""
+        return self._exists(pot)
+
     def size(self, pot: bytes) -> int:
         """Return how many records a pot has."""
         return self._file(pot).size if self._exists(pot) else 0
