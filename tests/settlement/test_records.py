@@ -55,4 +55,8 @@ async def test_a_session_without_relays_leaves_nothing(tmp_path: Path) -> None:
     records.begin(SESSION)
     records.end(SESSION)
     await records.let_go()
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files_in(tmp_path) == []
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
