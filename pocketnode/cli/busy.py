@@ -45,7 +45,7 @@ def _draw(console: object, words: str, total_s: float | None, done: threading.Ev
     if done.wait(DELAY_S):
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(words, total=total_s)
         while not done.wait(TURN_S):
             progress.update(task, completed=time.monotonic() - started_s)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import click
 
@@ -81,8 +81,10 @@ def up(
 
     view = sys.stdout.isatty() and not (no_view or detached)
     started = time.monotonic()
+    starting = ExitStack()
 
     async def show(network: Plan) -> None:
+        starting.close()
         say(f"ready after {time.monotonic() - started:.1f} s")
         if not detached:
             click.echo(how_to_use(layout, network))
@@ -99,7 +101,9 @@ def up(
         await Supervisor(layout, options, say).run(stop, show)
 
     log_to_stderr("warning", as_json=False)
-    asyncio.run(run())
+    with starting:
+        starting.enter_context(busy("starting"))
+        asyncio.run(run())
     say("stopped")
 
 
@@ -111,7 +115,8 @@ def start_detached(layout: Layout, argv: list[str]) -> None:
     with log.open("w") as out:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
-        wait_until_ready(layout, child)
+        with busy("starting"):
+            wait_until_ready(layout, child)
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
