@@ -93,7 +93,7 @@ class Metrics:
 
     def watch(self, service: str) -> Watched:
         """Return what counts one request of a user, for the charts."""
-        return Watched(self.meter.of(service))
+        return Watched(self.meter, service)
 
     def turned_away(self, service: str, refused: Refused) -> None:
         """Count a request that was refused before anything was done for it."""

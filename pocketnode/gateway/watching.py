@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from pocketnode.gateway.refusal import INTERNAL, NO_SUPPLIER, Refused
-from pocketnode.web.meter import Sums
+from pocketnode.web.meter import Meter, Sums
 
 UNROUTED: Final = "(none)"  # what was turned away before it was known which service is meant
 
@@ -18,15 +18,15 @@ class Watched:
 
     Parameters
     ----------
-    sums : where it is counted.
+    meter, service : where it is counted, when it is over: the meter may have been turned meanwhile.
     kept : set it where the answer came from the cache, or was shared with a request alike.
     broken : set it where the answer ended early.
     """
 
-    __slots__ = ("_first_s", "_started_s", "_sums", "broken", "kept")
+    __slots__ = ("_first_s", "_meter", "_service", "_started_s", "broken", "kept")
 
-    def __init__(self, sums: Sums) -> None:
-        self._sums = sums
+    def __init__(self, meter: Meter, service: str) -> None:
+        self._meter, self._service = meter, service
         self._started_s = time.perf_counter()
         self._first_s = 0.0
         self.kept = False
@@ -40,15 +40,15 @@ class Watched:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        whole_s = time.perf_counter() - self._started_s
+        whole_s, sums = time.perf_counter() - self._started_s, self._meter.of(self._service)
         if self.broken:
-            self._sums.fail(NO_SUPPLIER.code)
+            sums.fail(NO_SUPPLIER.code)
         elif kind is None or (self._first_s and _left(error)):
-            self._sums.succeed((self._first_s or whole_s) * 1000, whole_s * 1000, self.kept)
+            sums.succeed((self._first_s or whole_s) * 1000, whole_s * 1000, self.kept)
         elif isinstance(error, Refused):
-            turn_away(self._sums, error)
+            turn_away(sums, error)
         elif not _left(error):
-            self._sums.fail(INTERNAL.code)
+            sums.fail(INTERNAL.code)
 
 
 def turn_away(sums: Sums, refused: Refused) -> None:

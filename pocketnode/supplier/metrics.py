@@ -34,7 +34,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pocketnode.protocol.fault import FaultClass, RelayFailed
-from pocketnode.web.meter import Meter
+from pocketnode.web.meter import Meter, Sums
 
 PREFIX = "pocketnode_supplier"
 _OURS = (FaultClass.BACKEND, FaultClass.BUSY)  # what a chart of answered relays counts as not answered
@@ -84,7 +84,6 @@ class Metrics:
     @contextmanager
     def relay(self, service: str, gateway: str) -> Iterator[Watch]:
         """Count one relay and how it ended."""
-        counted = (self.meter.of(service), self.meter.of(service, gateway))
         known = self._services.get(service)
         if known is None:
             known = self._services[service] = _ServiceMetrics(service, self._relays, self._units, self._seconds)
@@ -94,7 +93,7 @@ class Metrics:
             yield watch
         except RelayFailed as failure:
             self._relays.labels(service, failure.fault.kind.value).inc()
-            for sums in counted:
+            for sums in self._counted(service, gateway):
                 (sums.fail if failure.fault.kind in _OURS else sums.refuse)(failure.fault.kind.value)
             raise
         except BaseException:
@@ -104,9 +103,13 @@ class Metrics:
         known.units.inc(watch.units)
         spent_s = time.monotonic() - begun_s
         known.seconds.observe(spent_s)
-        for sums in counted:
+        for sums in self._counted(service, gateway):
             sums.succeed(spent_s * 1000, spent_s * 1000)
             sums.spend(watch.units, watch.units * watch.price)
+
+    def _counted(self, service: str, gateway: str) -> tuple[Sums, Sums]:
+        """Return where a relay counts that is over: the meter may have been turned since it began."""
+        return self.meter.of(service), self.meter.of(service, gateway)
 
     def watch(self, snapshot: Callable[[], Iterable[Gauge]]) -> None:
         """Have `snapshot` asked at each scrape."""

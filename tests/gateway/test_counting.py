@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,17 @@ import pytest
 from pocketnode.errors import ConfigError
 from pocketnode.gateway.catalog import catalog_of
 from pocketnode.gateway.watching import UNROUTED
-from pocketnode.web.meter import Sums
+from pocketnode.web.meter import Meter, Sums
 from tests.gateway.conftest import Running, Start, configured
 from tests.gateway.market import broken
 from tests.gateway.test_reading import all_answer, results
+
+
+async def metered(start: Start, **options: Any) -> Running:
+    """Return a gateway that counts where only the test looks: the dashboard takes what is counted every two seconds."""
+    gateway = await start(**options)
+    gateway.daemon.metrics.meter = Meter()
+    return gateway
 
 
 def counted(gateway: Running, service: str = "eth") -> Sums:
@@ -27,7 +35,7 @@ async def ask(gateway: Running, secret: str, body: Any) -> int:
 
 
 async def test_bought_and_kept_answers_count_alike(start: Start) -> None:
-    gateway = await start()
+    gateway = await metered(start)
     all_answer(gateway, results({"web3_sha3": "0x1"}))
     for _ in range(3):
         await gateway.rpc("web3_sha3", "0x")
@@ -37,7 +45,7 @@ async def test_bought_and_kept_answers_count_alike(start: Start) -> None:
 
 
 async def test_each_item_of_a_batch_counts(start: Start) -> None:
-    gateway = await start()
+    gateway = await metered(start)
     all_answer(gateway, results({"eth_gasPrice": "0x1"}))
     items = [{"jsonrpc": "2.0", "id": n, "method": m, "params": []} for n, m in enumerate(("eth_gasPrice", "no_such"))]
     await gateway.post("/rpc/eth", items)
@@ -46,7 +54,7 @@ async def test_each_item_of_a_batch_counts(start: Start) -> None:
 
 
 async def test_a_user_without_a_key_is_turned_away_and_no_failure(start: Start) -> None:
-    gateway = await start()
+    gateway = await metered(start)
     await ask(gateway, "pn_wrong", {"jsonrpc": "2.0", "id": 1, "method": "eth_gasPrice", "params": []})
     await gateway.post("/rpc/unheard", {})
     assert (counted(gateway).relays, counted(gateway).errors) == (0, {"invalid_api_key": 1})
@@ -54,7 +62,7 @@ async def test_a_user_without_a_key_is_turned_away_and_no_failure(start: Start) 
 
 
 async def test_a_limit_is_no_failure(start: Start) -> None:
-    gateway = await start(rules='{"requests_per_minute": 1}')
+    gateway = await metered(start, rules='{"requests_per_minute": 1}')
     all_answer(gateway, results({"eth_gasPrice": "0x1"}))
     for _ in range(3):
         await gateway.rpc("eth_gasPrice")
@@ -62,13 +70,24 @@ async def test_a_limit_is_no_failure(start: Start) -> None:
 
 
 async def test_what_suppliers_fail_is_a_failure_once_and_an_error_of_each(start: Start) -> None:
-    gateway = await start(suppliers=2)
+    gateway = await metered(start, suppliers=2)
     all_answer(gateway, broken)
     await gateway.rpc("eth_gasPrice")
     assert (counted(gateway).relays, counted(gateway).good) == (1, 0)
     assert counted(gateway).errors == {"no_supplier": 1}
     for supplier in gateway.suppliers:
         assert gateway.daemon.metrics.meter.of("eth", "0x" + supplier.key.address.hex()).errors == {"backend": 1}
+
+
+async def test_a_request_that_outlives_a_turn_of_the_meter_is_counted_in_the_next(start: Start) -> None:
+    gateway = await metered(start)
+    all_answer(gateway, results({"eth_gasPrice": "0x1"}, pause_s=0.3))
+    meter = gateway.daemon.metrics.meter
+    under_way = asyncio.ensure_future(gateway.rpc("eth_gasPrice"))
+    await asyncio.sleep(0.1)
+    meter.turn()
+    await under_way
+    assert meter.of("eth").good == 1
 
 
 async def test_a_service_is_held_against_the_target_of_the_configuration(start: Start) -> None:
