@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from pocketnode.chain.events import Claimed, Stated, Withdrawn
-from pocketnode.localnet.plan import CHAIN, GATEWAY
+from pocketnode.localnet.plan import CHAIN, GATEWAY, SUPPLIERS
 from tests.faults import books
 from tests.faults.chain_proxy import ChainProxy, Mood
 from tests.faults.world import DAEMONS, World, until
@@ -109,6 +109,34 @@ async def test_one_liar_among_three_nodes_changes_nothing(world: World, mood: Mo
             await world.restart(daemon, rpc=[world.nodes[daemon].own_url])
         await liar.close()
         await good.close()
+
+
+@audit
+async def test_daemons_that_wait_for_confirmations(world: World) -> None:
+    """A statement that was mined is not done for its gateway before two more blocks; everything is paid as ever."""
+    waits = {"confirmations": 2}
+    try:
+        for supplier in SUPPLIERS:
+            await world.restart(supplier, settlement=waits)
+        await world.restart(GATEWAY, statements={"withhold": False, **waits})
+        number = await world.new_session()
+        assert await world.load(CALLS) == CALLS
+        await world.mine_to(world.end_of(number))
+        await world.mine_until(has(world, number, Stated, 1), 30, "nobody states")
+        ended = f'"session": {number}, "stage": "stated"'
+        assert ended not in world.log(GATEWAY)
+        await world.pace(await world.head() + 2)
+        await until(lambda: logged(world, GATEWAY, ended), 10, "the statement is never done")
+        await world.settle(number)
+        await paid(world, number, stated=True)
+    finally:
+        for supplier in SUPPLIERS:
+            await world.restart(supplier, settlement={})
+        await world.restart(GATEWAY, statements={"withhold": False})
+
+
+async def logged(world: World, name: str, words: str) -> bool:
+    return words in world.log(name)
 
 
 @audit
