@@ -11,6 +11,7 @@ everyone, and records add times to that, but nothing of requests, answers or use
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ NO_RELAY: Final = Reason(404, "invalid_request_error", "relay_not_found", -32601
 NO_RECORDS: Final = Reason(404, "invalid_request_error", "records_not_found", -32601)
 DOWNLOADS_MOST: Final = 8
 DOWNLOAD_RETRY_S: Final = 10
+DOWNLOAD_MOST_S: Final = 900.0
 
 
 class RelayApi:
@@ -65,7 +67,12 @@ class RelayApi:
         self._downloads += 1
         try:
             answer = web.FileResponse(path, headers={"Content-Type": BYTES, REQUEST_ID: request_id})
-            await answer.prepare(request)
+            async with asyncio.timeout(DOWNLOAD_MOST_S):  # who reads too slowly keeps others from theirs
+                await answer.prepare(request)
+            return answer
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
             return answer
         finally:
             self._downloads -= 1

@@ -124,7 +124,10 @@ class Auditing:
             raise Unavailable("the gateway did not say where it gives its records")
         async with self._slots, self._source.records(row.url, row.pot) as pieces:
             async for piece in pieces:
-                await asyncio.to_thread(file.write, piece)
+                try:
+                    await asyncio.to_thread(file.write, piece)
+                except OSError as error:
+                    raise Unavailable(f"no room for records: {error.strerror}") from error
 
     def _own(self, row: AuditRow, kept: Iterable[KeptReceipt]) -> Own:
         domain = self._market.deployment.domain

@@ -19,7 +19,8 @@ URL_CHARS_MOST: Final = 300
 PIECE_BYTES: Final = 256 * 1024
 CONNECT_S: Final = 10.0
 BETWEEN_S: Final = 30.0
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=BETWEEN_S)
+WHOLE_S: Final = 900.0
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=WHOLE_S, connect=CONNECT_S, sock_read=BETWEEN_S)
 
 
 def is_public(url: str) -> bool:
