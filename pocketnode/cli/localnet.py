@@ -15,6 +15,7 @@ from pocketnode import daemon
 from pocketnode.cli import localnet_joining
 from pocketnode.cli.acting import confirmed, yes_option
 from pocketnode.cli.busy import busy
+from pocketnode.cli.coin import Amount, Coin, coin_of
 from pocketnode.cli.localnet_folder import folder_option, found_plan
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows, say
@@ -255,7 +256,7 @@ def traffic(rate: float, seconds: float | None, chats: float, layout: Layout, as
 @click.option("--last", type=click.IntRange(1), help="Only so many sessions, the newest.")
 @json_option
 def payouts(layout: Layout, last: int | None, as_json: bool) -> None:
-    """Show for each settled session who was paid what, and that it adds up. Amounts are base units of the token.
+    """Show for each settled session who was paid what, and that it adds up.
 
     \b
     Example:
@@ -266,14 +267,15 @@ def payouts(layout: Layout, last: int | None, as_json: bool) -> None:
     state.need_running(layout)
     network = found_plan(layout)
 
-    async def run() -> list[reading.SessionPay]:
+    async def run() -> tuple[list[reading.SessionPay], Coin]:
         async with reading.opened(layout, network) as found:
-            return await found.settled()
+            return await found.settled(), await coin_of(found.reader)
 
     with busy("reading the chain"):
-        sessions = asyncio.run(run())[-(last or 0) :]
-    rows = [session.as_json() for session in sessions] if as_json else reading.table(sessions)
-    print_rows(rows, as_json, title="settled sessions")
+        every, coin = asyncio.run(run())
+    sessions = every[-(last or 0) :]
+    shown = ({**row, "pay": Amount(row["pay"], coin)} for row in reading.table(sessions))
+    print_rows((session.as_json() for session in sessions) if as_json else shown, as_json, title="settled sessions")
     if not all(session.balanced for session in sessions):
         raise Corrupt("a session does not balance")
 

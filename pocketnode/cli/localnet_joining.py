@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,7 +14,7 @@ from pocketnode.chain.actor import acting
 from pocketnode.chain.client import Rpc
 from pocketnode.cli.acting import ADDRESS
 from pocketnode.cli.busy import busy
-from pocketnode.cli.coin import Amount, coin_of
+from pocketnode.cli.coin import Amount, Coin, coin_of
 from pocketnode.cli.localnet_folder import folder_option, found_plan
 from pocketnode.cli.output import json_option, print_rows
 from pocketnode.crypto.keys import checksum
@@ -58,6 +58,7 @@ def fund(accounts: tuple[bytes, ...], tokens: int, layout: Layout, as_json: bool
 
 
 COMMANDS = (env, fund)
+GAS: Final = Coin("ETH", 18)
 
 
 def variables(layout: Layout, network: Plan) -> dict[str, str]:
@@ -88,5 +89,5 @@ async def _fund(layout: Layout, network: Plan, accounts: tuple[bytes, ...], toke
                 group.create_task(operations.mint(actor, account, amount))
         for account in accounts:
             balance = await operations.token_balance(actor.reader, account)
-            rows.append({"address": checksum(account), "tokens": Amount(balance, coin), "gas_wei": GAS_WEI})
+            rows.append({"address": checksum(account), "tokens": Amount(balance, coin), "gas": Amount(GAS_WEI, GAS)})
     return rows

@@ -58,7 +58,7 @@ def status(store: str, party: bytes, everything: bool, as_json: bool) -> None:
     live = Journal(engine, party).live()
     audits = {row.pot: row for row in AuditStore(engine, party).all()}
     shown = pots.all() if everything else pots.unfinished()
-    print_rows([row_of(pot, live, audits.get(pot.id)) for pot in shown], as_json, title="pots")
+    print_rows([row_of(pot, live, audits.get(pot.id)) for pot in shown], as_json, title="pots (amounts are base units)")
 
 
 @settlement.command()

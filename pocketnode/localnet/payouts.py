@@ -66,6 +66,11 @@ class Payouts:
         self._names = {bytes.fromhex(plan.addresses[name][2:]): name for name in SUPPLIERS}
         self._settled: dict[bytes, SessionPay] = {}
 
+    @property
+    def reader(self) -> Reader:
+        """What it reads the contracts with."""
+        return self._market.reader
+
     async def settled(self) -> list[SessionPay]:
         """Return every session that is settled, the oldest first.
 
