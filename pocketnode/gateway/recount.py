@@ -27,7 +27,10 @@ PROMPT_SLACK: Final = 8
 # Without the chat template: what it may put around each message, and at its beginning.
 MESSAGE_SLACK: Final = 12
 PREAMBLE_SLACK: Final = 64
-CALL_SLACK: Final = 32  # what marks a tool call in the output
+# Requests that constrain the output: its words are then written in other pieces, often letter by letter.
+CONSTRAINTS: Final = frozenset(
+    {"grammar", "json_schema", "response_format", "logit_bias", "tools", "functions", "structured_outputs"}
+)
 INLINE_CHARS_MOST: Final = 4_096  # a millisecond; more is counted in a thread
 _WITHOUT: Final = ("tools", "functions", "response_format")
 
@@ -113,9 +116,8 @@ def most_of(tokenizer: ModelTokenizer, path: str, body: bytes, texts: list[str] 
     """Return the most tokens of prompt and output that are believed."""
     fields = orjson.loads(body)
     output = None
-    if texts is not None and fields.get("best_of", 1) in (None, 1):
+    if texts is not None and fields.get("best_of", 1) in (None, 1) and not _constrained(fields):
         output = sum(_above(tokenizer.count(text)) + OUTPUT_SLACK for text in texts)
-        output += CALL_SLACK * len(texts) if fields.get("tools") or fields.get("functions") else 0
     if path == "/v1/embeddings":
         output = 0
     try:
@@ -160,6 +162,10 @@ def _pieces(choice: dict[str, Any]) -> list[str]:
         calls.append(said.get("function_call"))
         pieces += [call.get(name) for call in calls if isinstance(call, dict) for name in ("name", "arguments")]
     return [piece for piece in pieces if isinstance(piece, str)]
+
+
+def _constrained(fields: dict[str, Any]) -> bool:
+    return any(value and (name in CONSTRAINTS or name.startswith("guided_")) for name, value in fields.items())
 
 
 def _above(counted: int) -> int:

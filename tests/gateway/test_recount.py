@@ -100,6 +100,9 @@ def test_what_cannot_be_counted_is_not_judged(folder: Path) -> None:
     assert most(tokenizer, CHAT, messages=[{"role": "user", "content": image}]).prompt is None
     assert most(tokenizer, CHAT, None, messages=[{"role": "user", "content": "Hi"}]).output is None
     assert most(tokenizer, "/v1/completions", ["x"], prompt="x", best_of=3).output is None
+    for constraint in ("response_format", "tools", "grammar", "guided_json"):
+        chosen: dict[str, Any] = {constraint: {"type": "json_object"}}
+        assert most(tokenizer, CHAT, ["x"], messages=[{"role": "user", "content": "Hi"}], **chosen).output is None
     assert Most(None, None).allows(Told("0x", 10**9, 10**9))
 
 
