@@ -22,7 +22,7 @@ def serve(model: Path, alias: str, port: int, slots: int, context: int, threads:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
 
-    from xllamacpp import CommonParams, Server
+    from xllamacpp import CommonParams, Server, llama_pooling_type
 
     params = CommonParams()
     params.model.path = str(model)
@@ -37,6 +37,9 @@ def serve(model: Path, alias: str, port: int, slots: int, context: int, threads:
     # A prompt computed anew and one taken from the cache differ in the last bits: the same question at temperature 0
     # must have the same answer.
     params.cache_prompt = False
+    # Embeddings besides chats, from the same weights.
+    params.embedding = True
+    params.pooling_type = llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     server = Server(params)
     click.echo(f"listening {server.listening_address}")
     while not stop.wait(timeout=3600):
