@@ -48,17 +48,14 @@ history = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """One service and peer in one span; `start_s` in Unix seconds, `amount` in base units of the token.
+class Row:
+    """What happened in a span of time: counts, spend in base units of the token, latencies in milliseconds.
 
-    The peer is empty for the service as a whole. Latencies are None where nothing was answered well: `p..` of whole
-    answers, `first_p..` of their first bytes. `kept` of the good were answered without a supplier, `refused` were
-    turned away besides the relays; `errors` counts both kinds of failure by class.
+    Latencies are None where nothing was answered well: `p..` of whole answers, `first_p..` of their first bytes. `kept`
+    of the good were answered without a supplier, `refused` were turned away besides the relays; `errors` counts both
+    kinds of failure by class.
     """
 
-    start_s: int
-    service: str
-    peer: str
     relays: int
     good: int
     kept: int
@@ -73,8 +70,19 @@ class Span:
     errors: Mapping[str, int]
 
 
+COLUMNS: Final = tuple(Row.__slots__)
 _COUNTS: Final = ("relays", "kept", "refused", "units", "amount")
-_LATENCIES: Final = tuple(name for name in Span.__slots__ if name.endswith("_ms"))
+_LATENCIES: Final = tuple(name for name in COLUMNS if name.endswith("_ms"))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One service and peer from `start_s` (Unix seconds) on; the peer is empty for the service as a whole."""
+
+    start_s: int
+    service: str
+    peer: str
+    row: Row
 
 
 class HistoryStore:
@@ -99,22 +107,23 @@ class HistoryStore:
         if not peers:
             query = query.where(history.c.peer == "")
         with transaction(self._engine) as tx:
-            return [Span(*row) for row in tx.execute(query)]
+            return [Span(start_s, service, peer, Row(*row)) for start_s, service, peer, *row in tx.execute(query)]
 
 
 def _add(tx: Connection, span: Span) -> None:
     c = history.c
     place = and_(c.start_s == span.start_s, c.service == span.service, c.peer == span.peer)
-    row = tx.execute(select(history).where(place)).first()
-    if row is None:
-        tx.execute(insert(history).values(**{name: getattr(span, name) for name in Span.__slots__}))
-        return
-    whole = merged(Span(*row), span)
-    tx.execute(update(history).where(place).values(**{name: getattr(whole, name) for name in Span.__slots__}))
+    found = tx.execute(select(*(c[name] for name in COLUMNS)).where(place)).first()
+    row = span.row if found is None else merged(Row(*found), span.row)
+    values = {name: getattr(row, name) for name in COLUMNS}
+    if found is None:
+        tx.execute(insert(history).values(start_s=span.start_s, service=span.service, peer=span.peer, **values))
+    else:
+        tx.execute(update(history).where(place).values(**values))
 
 
-def merged(one: Span, other: Span) -> Span:
-    """Return two parts of a span as one; latencies are weighed by the good relays that they are of."""
+def merged(one: Row, other: Row) -> Row:
+    """Return two rows as one; latencies are weighed by the good relays that they are of."""
     good = one.good + other.good
 
     def mean(a: float | None, b: float | None) -> float | None:
@@ -123,7 +132,6 @@ def merged(one: Span, other: Span) -> Span:
         return (a * one.good + b * other.good) / good
 
     counts: dict[str, Any] = {name: getattr(one, name) + getattr(other, name) for name in _COUNTS}
-    counts["good"] = good
     latencies: dict[str, Any] = {name: mean(getattr(one, name), getattr(other, name)) for name in _LATENCIES}
     errors = dict(Counter(one.errors) + Counter(other.errors))
-    return replace(one, **counts, **latencies, errors=errors)
+    return replace(one, good=good, **counts, **latencies, errors=errors)

