@@ -70,14 +70,18 @@ class GatheredFacts:
         self._kept = kept
         self._workers = kept.workers
         self._started_s = time.time()
+        self._was_ready = False
 
     async def missing(self) -> list[str]:
+        """Return what is missing: at first of any worker; once all were ready, nothing while one of them still is."""
         answers = await self._workers.ask_all("/readyz")
-        missing = []
+        missing, ready = [], 0
         for worker in self._workers.all:
-            told = answers.get(worker.number, {"missing": ["it does not answer yet"]})
+            told = answers.get(worker.number, {"missing": ["it does not answer"]})
             missing += [f"worker {worker.number}: {what}" for what in told["missing"]]
-        return missing
+            ready += not told["missing"]
+        self._was_ready = self._was_ready or not missing
+        return [] if self._was_ready and ready else missing
 
     async def status(self) -> dict[str, Any]:
         told = await self._workers.ask_all("/status")
