@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,8 +17,11 @@ import structlog
 
 from pocketnode.errors import PocketError
 from pocketnode.gateway.blocks import quantity
+from pocketnode.gateway.pending_feed import PendingFeed
 from pocketnode.gateway.refusal import BAD_PARAMS, Refused
 
+PENDING: Final = "newPendingTransactions"
+KINDS: Final = ("newHeads", "logs", PENDING)
 BLOCKS_KEPT: Final = 256
 BLOCKS_A_STEP: Final = 64
 BLOCKS_BEHIND_MOST: Final = 1024
@@ -51,8 +54,9 @@ class Known:
 class ChainFeed:
     """One for each service. `step` is called again and again while there are subscriptions."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, pending: PendingFeed | None = None) -> None:
         self._ask = ask
+        self._pending = pending
         self._blocks: deque[Known] = deque(maxlen=BLOCKS_KEPT)
         self.subscriptions: dict[str, Subscription] = {}
 
@@ -62,12 +66,15 @@ class ChainFeed:
         Raises
         ------
         Refused
-            of another kind than `newHeads` and `logs`, or with a malformed filter.
+            of another kind than those in `KINDS`, or with a malformed filter.
         """
         kind = params[0] if isinstance(params, list) and params else None
         wanted = params[1] if isinstance(params, list) and len(params) > 1 else {}
-        if kind not in ("newHeads", "logs"):
-            raise Refused(BAD_PARAMS, "subscriptions are 'newHeads' and 'logs'")
+        if kind not in KINDS or (kind == PENDING and self._pending is None):
+            raise Refused(BAD_PARAMS, f"subscriptions are {', '.join(KINDS)}")
+        if kind == PENDING and wanted not in (False, {}):
+            raise Refused(BAD_PARAMS, "pending transactions are told by their hash")
+        wanted = {} if kind == PENDING else wanted
         if not isinstance(wanted, dict):
             raise Refused(BAD_PARAMS, "a filter is an object")
         identity = "0x" + secrets.token_hex(16)
@@ -77,12 +84,21 @@ class ChainFeed:
     def unsubscribe(self, identity: str) -> bool:
         """End a subscription; False if there is none of that id."""
         ended = self.subscriptions.pop(identity, None) is not None
-        if not self.subscriptions:
+        if self._pending is not None and not self._wanted(PENDING):
+            self._pending.forget()
+        if not self._wanted("newHeads", "logs"):
             self._blocks.clear()
         return ended
 
+    def _wanted(self, *kinds: str) -> bool:
+        return any(subscription.kind in kinds for subscription in self.subscriptions.values())
+
     async def step(self) -> None:
-        """Look for new blocks and tell them. What fails is tried again in the next step."""
+        """Look for what is new and tell it. What fails is tried again in the next step."""
+        if self._pending is not None and self._wanted(PENDING):
+            self._tell(PENDING, await self._pending.news())
+        if not self._wanted("newHeads", "logs"):
+            return
         try:
             head = quantity(await self._ask("eth_blockNumber", []))
             if head is None:
@@ -111,7 +127,7 @@ class ChainFeed:
         if block.get("parentHash") != last.hash:
             await self._take_back()
             return True
-        logs = await self._logs(block) if any(s.kind == "logs" for s in self.subscriptions.values()) else []
+        logs = await self._logs(block) if self._wanted("logs") else []
         self._blocks.append(Known(last.number + 1, block["hash"], logs))
         header = {name: value for name, value in block.items() if name not in NOT_IN_HEADERS}
         self._tell("newHeads", [header])
@@ -138,12 +154,12 @@ class ChainFeed:
         found = await self._ask("eth_getLogs", [{"blockHash": block["hash"]}])
         return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
-    def _tell(self, kind: str, news: list[dict[str, Any]]) -> None:
+    def _tell(self, kind: str, news: Sequence[Any]) -> None:
         for subscription in list(self.subscriptions.values()):
             if subscription.kind != kind:
                 continue
             for one in news:
-                if kind == "newHeads" or matches(subscription.wanted, one):
+                if kind != "logs" or matches(subscription.wanted, one):
                     subscription.tell(subscription.id, one)
 
 

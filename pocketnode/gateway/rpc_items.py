@@ -308,6 +308,21 @@ class RpcItems:
         Refused
             nobody could answer, or the method is not sold.
         """
+        return await self._own(service, name, params, tried=tried)
+
+    async def ask_at(self, service: Service, name: str, params: list[Any], only: bytes | None) -> tuple[Any, bytes]:
+        """Return what `ask` does and the operator that answered: that one, unless `only` is None."""
+        found: list[bytes] = []
+        return await self._own(service, name, params, only=only, tried=found), found[-1] if found else only or b""
+
+    async def _own(
+        self,
+        service: Service,
+        name: str,
+        params: list[Any],
+        tried: list[bytes] | None = None,
+        only: bytes | None = None,
+    ) -> Any:
         method = service.spec.methods.get(name)
         if method is None:
             raise Refused(NO_METHOD, f"the service does not sell {name}")
@@ -315,7 +330,7 @@ class RpcItems:
         current: Callable[[], ActiveSession] = partial(self._sessions.active, service)
         check = partial(_check, method, 0, 0)
         order = Order(current, method.pace, HEAD, body, method.units, method.units, check)
-        order.tried = order.tried if tried is None else tried
+        order.only, order.tried = only, [] if tried is None else tried
         answer = await self._relaying.whole(order)
         value = orjson.loads(answer.body).get("result")
         if method.head and (number := quantity(value)) is not None:

@@ -14,6 +14,7 @@ from pocketnode.gateway.access import Holder
 from pocketnode.gateway.catalog import Service
 from pocketnode.gateway.chain_feed import ChainFeed
 from pocketnode.gateway.gate import Gate, refusal_headers
+from pocketnode.gateway.pending_feed import PendingFeed
 from pocketnode.gateway.refusal import BAD_PARAMS, OVERLOADED, Refused, rpc_error
 from pocketnode.gateway.rpc_api import RpcApi
 from pocketnode.gateway.rpc_codec import Item, parse, result
@@ -64,7 +65,11 @@ class RpcSockets:
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=self._gate.limits.body_bytes)
         await socket.prepare(request)
         self.open.add(socket)
-        feed = self._feeds.setdefault(service.name, ChainFeed(partial(self._items.ask, service)))
+        feed = self._feeds.get(service.name)
+        if feed is None:
+            sells = service.spec.methods.get("eth_newPendingTransactionFilter") is not None
+            pending = PendingFeed(partial(self._items.ask_at, service)) if sells else None
+            feed = self._feeds[service.name] = ChainFeed(partial(self._items.ask, service), pending)
         client = _Client(socket, service, holder, self._api, feed, self._gate.limits.batch_items, request.transport)
         try:
             await client.serve()

@@ -164,3 +164,49 @@ async def test_unknown_subscriptions_are_refused(start: Start) -> None:
         assert (await socket.receive_json())["error"]["code"] == -32602
         await socket.send_json({"id": 2, "method": "eth_unsubscribe", "params": ["0x1"]})
         assert (await socket.receive_json())["result"] is False
+
+
+class Mempool:
+    """A node that keeps filters of waiting transactions, each for who made it here."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.news, self.made = name, list[str](), 0
+
+    async def __call__(self, relay: Relay) -> Served:
+        asked = orjson.loads(relay.body)
+        said: dict[str, Any] = {"jsonrpc": "2.0", "id": asked["id"], "result": None}
+        if asked["method"] == "eth_newPendingTransactionFilter":
+            self.made += 1
+            said["result"] = f"0x{self.name}{self.made}"
+        elif asked["params"] == [f"0x{self.name}{self.made}"]:
+            said["result"], self.news = self.news, []
+        else:
+            said = {**said, "error": {"code": -32000, "message": "filter not found"}}
+            del said["result"]
+        return await reply_json(relay, said, 10)
+
+
+async def test_waiting_transactions_are_told_once_and_survive_the_loss_of_their_supplier(start: Start) -> None:
+    gateway = await start(suppliers=2)
+    pools = [Mempool("a"), Mempool("b")]
+    for supplier, pool in zip(gateway.suppliers, pools, strict=True):
+        supplier.answers["eth"] = pool
+    async with gateway.http.ws_connect(address(gateway)) as socket, gateway.http.ws_connect(address(gateway)) as other:
+        identities = []
+        for one in (socket, other):
+            await one.send_json({"id": 1, "method": "eth_subscribe", "params": ["newPendingTransactions"]})
+            identities.append((await one.receive_json())["result"])
+        await until(lambda: any(pool.made for pool in pools))
+        assert sum(pool.made for pool in pools) == 1
+        keeper = next(pool for pool in pools if pool.made)
+        keeper.news = ["0x01", "0x02", "0x01"]
+        for one, identity in ((socket, identities[0]), (other, identities[1])):
+            told = [(await one.receive_json(timeout=5))["params"] for _ in range(2)]
+            assert told == [{"subscription": identity, "result": f"0x0{n}"} for n in (1, 2)]
+        await gateway.suppliers[pools.index(keeper)].server.drain(0)
+        heir = next(pool for pool in pools if pool is not keeper)
+        await until(lambda: heir.made > 0)
+        heir.news = ["0x02", "0x03"]
+        assert (await socket.receive_json(timeout=5))["params"]["result"] == "0x03"
+        await socket.send_json({"id": 2, "method": "eth_subscribe", "params": ["newPendingTransactions", True]})
+        assert (await socket.receive_json(timeout=5))["error"]["code"] == -32602
