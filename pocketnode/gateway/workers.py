@@ -52,10 +52,19 @@ class Workers:
     command : what starts worker `number`, counted from 1, with its admin listener at a Unix socket.
     folder : of the sockets; its path is short.
     token : of the workers' admin listeners.
+    silent_most_s : how long a worker that runs may leave its admin listener unanswered.
     """
 
-    def __init__(self, command: Callable[[int, Path], Sequence[str]], folder: Path, count: int, token: str) -> None:
+    def __init__(
+        self,
+        command: Callable[[int, Path], Sequence[str]],
+        folder: Path,
+        count: int,
+        token: str,
+        silent_most_s: float = SILENT_MOST_S,
+    ) -> None:
         self._command = command
+        self._silent_most_s = silent_most_s
         self._headers = {"authorization": f"Bearer {token}"}
         self.all = [Worker(number, folder / f"{number}.sock") for number in range(1, count + 1)]
 
@@ -108,11 +117,11 @@ class Workers:
         return found
 
     def kill_silent(self) -> None:
-        """Kill workers that run and have not answered for a minute: they are started again."""
+        """Kill workers that run and have not answered for too long: they are started again."""
         now_s = time.monotonic()
         for worker in self.all:
             silent_s = now_s - max(worker.heard_s, worker.started_s)
-            if worker.running and silent_s > SILENT_MOST_S:
+            if worker.running and silent_s > self._silent_most_s:
                 log.error("worker killed: it does not answer", worker=worker.number, silent_s=round(silent_s))
                 self._signal(worker, signal.SIGKILL)
 
