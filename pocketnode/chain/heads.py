@@ -126,6 +126,8 @@ class Heads:
 
     async def _link(self, block: Block) -> None:
         """Compare a new head with the blocks seen before, back to the last one that both share."""
+        if not self._hashes and block.number:
+            _parent(block, await block_at(self._rpc, block.number - 1))
         link, undone, hashes = block, False, dict(self._hashes)  # nothing is kept of a head that does not hold
         while hashes and link.number >= min(hashes) and block.number - link.number < MEMORY_BLOCKS:
             known = hashes.get(link.number)

@@ -87,7 +87,10 @@ async def test_nobody_is_believed_where_all_disagree(anvil_url: str, rpc: Rpc) -
 async def test_a_single_node_that_lies_is_not_followed(anvil_url: str, rpc: Rpc, liar: Mood) -> None:
     """Its block has no parent; once it tells the truth again nothing is left of the lie."""
     await mine(rpc, 10)
-    async with nodes(anvil_url, Mood()) as (one, (proxy,)):
+    async with nodes(anvil_url, liar) as (one, (proxy,)):
+        with pytest.raises(Unavailable):
+            await Heads(one).refresh()  # not even at the start
+        proxy.mood = Mood()
         heads = Heads(one)
         honest = await heads.refresh()
         proxy.mood = liar
