@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
-from eth_account import Account
 
 from pocketnode.chain.client import Rpc
 from pocketnode.chain.contracts import explain
@@ -61,6 +60,9 @@ class Sender:
         policy: FeePolicy = FeePolicy(),  # noqa: B008 - frozen
         low_wei: int = 10**16,
     ) -> None:
+        from eth_account import Account  # takes half a second, which commands that only read need not spend
+
+        self._sign = Account.sign_transaction
         self.address = key.address
         self.balance_wei: int | None = None
         self._rpc, self._heads, self._key, self._journal = rpc, heads, key, journal
@@ -308,7 +310,7 @@ class Sender:
             "value": intent.value,
             "data": intent.data,
         }
-        raw = bytes(Account.sign_transaction(fields, self._key.secret()).raw_transaction)
+        raw = bytes(self._sign(fields, self._key.secret()).raw_transaction)
         return Attempt(keccak(raw), intent.key, nonce, raw, offer.fee_wei, offer.tip_wei, gas, head.number, cancels)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

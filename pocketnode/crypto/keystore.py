@@ -1,6 +1,7 @@
 """Encrypted key files: the Ethereum keystore, version 3, which every wallet reads.
 
-`eth_keyfile` (a part of eth-account) does the format; scrypt makes each guess at a password cost memory and time.
+`eth_keyfile` (a part of eth-account) does the format; scrypt makes each guess at a password cost memory and time. It is
+imported where it is used: the curves of validator keys, which it brings along, take half a second to load.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ import json
 import os
 from pathlib import Path
 from typing import Any, Final
-
-from eth_keyfile import keyfile
 
 from pocketnode.crypto.keys import Key
 from pocketnode.errors import ConfigError
@@ -37,6 +36,8 @@ def create(path: Path, key: Key, password: str, cost: int = USUAL_COST) -> None:
     """
     if not password:
         raise ConfigError("an empty password protects nothing: give one")
+    from eth_keyfile import keyfile
+
     content = keyfile.create_keyfile_json(key.secret(), password.encode(), kdf="scrypt", iterations=cost)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -54,6 +55,8 @@ def load(path: Path, password: str) -> Key:
     ConfigError
         there is no such file, it is not a keystore, or the password is not the one it was made with.
     """
+    from eth_keyfile import keyfile
+
     try:
         content = json.loads(path.read_text())
         _check_work(content)

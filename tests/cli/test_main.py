@@ -67,6 +67,14 @@ def test_help_names_every_group_and_imports_none() -> None:
     assert not {"web3", "grpc", "sqlalchemy", "aiohttp"} & set(modules.split())
 
 
+def test_commands_load_no_curves_that_they_do_not_use() -> None:
+    """eth_keyfile brings the curves of validator keys along; they take longer than all else that a command loads."""
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
+    modules = [module for module, *_ in GROUPS.values()]
+    said = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True).stdout
+    assert not {"py_ecc", "eth_keyfile"} & set(said.split())
+
+
 @pytest.mark.parametrize("name", sorted(GROUPS))
 def test_every_group_can_be_imported_and_explains_itself(name: str) -> None:
     result = CliRunner().invoke(main, [name, "--help"])
