@@ -86,6 +86,20 @@ async def test_a_lower_quality_than_was_measured_is_told(world: World) -> None:
 
 
 @audit
+async def test_the_records_of_several_workers_agree(world: World) -> None:
+    """The keeper states what its workers recorded, and any worker gives all of it."""
+    await world.restart(GATEWAY, workers=2, statements={"withhold": False})
+    try:
+        number = await world.new_session()
+        assert await world.load(CALLS) == CALLS
+        await world.settle(number)
+        served = set(world.users(number))
+        assert await audited(world, number, served) == dict.fromkeys(served, "")
+    finally:
+        await world.restart(GATEWAY, workers=1)
+
+
+@audit
 @pytest.mark.parametrize(("cheat", "word"), [("short-statement", "units"), ("hidden-records", "hidden")])
 async def test_what_is_hidden_is_claimed_told_and_paid_twice(world: World, cheat: str, word: str) -> None:
     async with cheating(world, cheat):
