@@ -68,7 +68,8 @@ def rank(standings: Iterable[Standing], owner_share: float) -> Ranking:
     ----------
     owner_share : most of the traffic that one owner gets, in (0, 1]; at least an even share among the owners.
     """
-    reachable = [s for s in standings if s.usable]
+    known = list(standings)
+    reachable = [s for s in known if s.usable]
     pool = [s for s in reachable if not s.resting] or reachable
     if not pool:
         return Ranking()
@@ -79,7 +80,7 @@ def rank(standings: Iterable[Standing], owner_share: float) -> Ranking:
     return Ranking(
         tiers=tuple(tuple(tier) for tier in tiers if tier),
         capped=_capped(pool, owner_share),
-        owners={s.operator: s.owner for s in pool},
+        owners={s.operator: s.owner for s in known},
         latency_ms=_latencies(pool),
     )
 

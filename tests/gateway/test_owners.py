@@ -52,6 +52,13 @@ async def test_who_cannot_be_read_owns_itself(start: Start) -> None:
     assert "result" in await gateway.rpc("eth_getCode", "0x1", "latest")
 
 
+def test_who_failed_and_rests_is_known_by_its_owner_still() -> None:
+    failed = Standing(b"\x01", BIG, resting=True)
+    ranking = rank([failed, Standing(b"\x02", BIG), Standing(b"\x03", b"\x03")], 1.0)
+    for seed in range(20):
+        assert pick(ranking, lambda _: 0, random.Random(seed).random, tried=[failed.operator]) == b"\x03"
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6])
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
