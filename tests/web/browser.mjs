@@ -51,6 +51,7 @@ async function run(page) {
   const rate = await chartMoves(page, key);
   await seesUsage(page);
   await endKey(page, key);
+  await scopedKey(page);
   await eachPage(page, given.gatewayAdmin, ["overview", "suppliers", "money", "keys", "explorer"]);
   await oneSupplier(page);
   for (const tab of ["suppliers", "services", "applications", "gateways", "contracts"]) await explorerTab(page, tab);
@@ -84,11 +85,42 @@ async function makeKey(page) {
   await page.getByLabel("Name").fill(NAME);
   await page.getByLabel("Requests a minute").fill("6000");
   await page.getByRole("button", { name: "Make the key" }).click();
+  const secret = await taken(page);
+  await page.getByRole("row", { name: new RegExp(NAME) }).first().waitFor();
+  return secret;
+}
+
+/** A key for one service is refused at another; rotated, it has a new secret and the old scope. */
+async function scopedKey(page) {
+  const name = `scoped ${Date.now() % 100_000}`;
+  await open(page, given.gatewayAdmin, "keys");
+  await page.getByRole("button", { name: "New key" }).click();
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Services").fill("smollm2");
+  await accessible(page, "a dialog");
+  await page.getByRole("button", { name: "Make the key" }).click();
+  const first = await taken(page);
+  assert.equal(await statusOf(first), 403);
+  await page.getByRole("button", { name: `Rotate ${name}` }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Rotate" }).click();
+  const second = await taken(page);
+  assert.notEqual(second, first);
+  assert.equal(await statusOf(second), 403);
+  assert.equal(await page.getByRole("row", { name: new RegExp(name) }).count(), 2);
+}
+
+/** The secret that is shown once. */
+async function taken(page) {
   const secret = await page.locator("#secret").textContent();
   assert.match(secret, /^pn_[0-9a-f]{12}_/);
   await page.getByRole("button", { name: "I have it" }).click();
-  await page.getByRole("row", { name: new RegExp(NAME) }).first().waitFor();
   return secret;
+}
+
+async function statusOf(key) {
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_chainId", params: [] });
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+  return (await fetch(`${given.gateway}/rpc/eth`, { method: "POST", headers, body })).status;
 }
 
 async function use(key) {
