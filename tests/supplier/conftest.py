@@ -58,6 +58,7 @@ PARAMS = Params(
     quality_share=2000,
     w_min=5000,
 )
+ASK_S = 60.0  # a relay that never ends fails its test, and not the whole run
 CHAT = encode_request(RequestHead("POST", "/v1/chat/completions", {"content-type": "application/json"}))
 RPC = encode_request(RequestHead("POST", "/", {"content-type": "application/json"}))
 
@@ -119,10 +120,11 @@ class Running:
 
 async def ask(lane: Lane, head: bytes, body: bytes, hold: int = 1000, most: int | None = None) -> bytes:
     """Send one relay, accept it and return its body."""
-    reply = await lane.relay(head, body, hold, most)
     parts = []
-    while part := await reply.read():
-        parts.append(part)
+    async with asyncio.timeout(ASK_S):
+        reply = await lane.relay(head, body, hold, most)
+        while part := await reply.read():
+            parts.append(part)
     reply.accept()
     return b"".join(parts)
 
