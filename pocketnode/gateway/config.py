@@ -156,7 +156,7 @@ class GatewayConfig(_Strict):
     selection: Selection = Selection()
     aliases: dict[str, str] = Field(default_factory=dict, description="model name that users give -> model served")
     fallbacks: dict[str, list[str]] = Field(
-        default_factory=dict, description="model -> models that answer where nobody serves it now"
+        default_factory=dict, description="model -> models that answer where none of its suppliers can"
     )
     tokenizers: dict[str, Path] = Field(
         default_factory=dict,

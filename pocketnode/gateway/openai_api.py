@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from pocketnode.gateway.llm_stream import Agrees, Streaming
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.orders import Answer, Order, Stream
 from pocketnode.gateway.recount import Recount, Told, texts_of
-from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, Refused, openai_error
+from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, NOT_READY, TIMED_OUT, Refused, openai_error
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.reporting import LEFT, PARENT, Reporting
 from pocketnode.gateway.sessions import Sessions
@@ -35,6 +35,7 @@ from pocketnode.services.spec import Tokens
 
 STREAM_HEADERS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 DEFAULT_CONTEXT: Final = 1_000_000
+FALL_BACK_ON: Final = (NO_SUPPLIER, NOT_READY, TIMED_OUT)
 WANTS_PROOF: Final = "x-pocketnode-verify"
 
 
@@ -88,7 +89,7 @@ class OpenAiApi:
         try:
             call = await self._read(request, request_id, trail)
             with self._metrics.watch(call.service.name) as watched:
-                response = await self._answer(request, call, watched)
+                response = await self._answer_or_fall_back(request, call, watched)
             trail.status = trail.status or response.status
             return response
         except Refused as refused:
@@ -158,6 +159,35 @@ class OpenAiApi:
         if not known:
             raise Refused(NO_MODEL, f"the model {name[:128]!r} does not exist", param="model")
         return next(((s, m) for s, m in known if self._sessions.served(s)), known[0])
+
+    async def _answer_or_fall_back(self, request: web.Request, call: Call, watched: Watched) -> web.StreamResponse:
+        """Answer with the model that is asked for, or with its fall-backs, one after the other, where nobody can."""
+        tried = {call.asked.model}
+        others = iter(self._catalog.fallbacks.get(call.asked.model, ()))
+        while True:
+            try:
+                return await self._answer(request, call, watched)
+            except Refused as refused:
+                following = next((m for m in others if m not in tried and self._may_use(call.holder, m)), None)
+                if refused.reason not in FALL_BACK_ON or following is None:
+                    raise
+                tried.add(following)
+                call = self._with_model(call, following)
+
+    def _may_use(self, holder: Holder, model: str) -> bool:
+        service = self._catalog.models.get(model)
+        services = holder.rules.services
+        return service is not None and _covers(holder, model) and (not services or service.name in services)
+
+    def _with_model(self, call: Call, model: str) -> Call:
+        """Return a call for another model."""
+        service = self._catalog.models[model]
+        tokens = service.spec.tokens
+        assert tokens is not None
+        body = with_model(call.body, model)
+        call.trail.service, call.trail.what = service.name, model
+        asked = read_request(call.path, body, tokens.context)
+        return replace(call, body=body, asked=asked, service=service, tokens=tokens)
 
     async def _answer(self, request: web.Request, call: Call, watched: Watched) -> web.StreamResponse:
         hold, most = holds(call.asked, call.tokens)

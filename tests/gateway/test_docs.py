@@ -15,9 +15,9 @@ TEXT = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
 
 
 def test_the_configuration_in_the_guide_is_accepted(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-    lines = [line.removeprefix("   ") for line in example.splitlines()]
-    assert GatewayConfig.parse(yaml.safe_load("\n".join(lines)), tmp_path).aliases
+    (example,) = re.findall(r"cat > gateway\.yaml <<END\n(.*?)\nEND", TEXT, re.DOTALL)
+    filled = re.sub(r"\$\(.*?\)", "0x" + "ab" * 20, example).replace("$POCKETNODE_RPC", "http://127.0.0.1:8545")
+    assert GatewayConfig.parse(yaml.safe_load(filled), tmp_path).aliases
 
 
 def test_every_metric_is_in_the_guide() -> None:

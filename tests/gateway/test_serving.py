@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -19,9 +20,10 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.quality import Verdict
+from pocketnode.services.spec import builtin_bytes
 from pocketnode.transport.ports import Relay, Served
 from tests.gateway.conftest import Start, until
-from tests.gateway.market import EVENTS, Supplier, broken, chat, event, node, reply_json
+from tests.gateway.market import APPLICATION, EVENTS, Supplier, broken, chat, event, node, reply_json
 
 ASK: dict[str, Any] = {"model": "smollm2-135m", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -427,3 +429,28 @@ async def test_limits_on_tokens_are_shown_and_what_was_not_used_comes_back(start
     status, refused, headers = await gateway.post("/v1/chat/completions", {**ASK, "max_tokens": 5000})
     assert (status, refused["error"]["code"]) == (429, "rate_limit_exceeded")
     assert int(headers["retry-after"]) > 0
+
+
+async def test_a_model_that_nobody_can_serve_falls_back(start: Start, tmp_path: Path) -> None:
+    spec = builtin_bytes("smollm2").replace(b"id: smollm2", b"id: large").replace(b"smollm2-135m", b"large-1")
+    (tmp_path / "large.yaml").write_bytes(spec)
+    gateway = await start(
+        suppliers=2,
+        services={"large": "large.yaml"},
+        applications=[{"address": "0x" + APPLICATION.hex(), "services": ["smollm2", "large"]}],
+        fallbacks={"large-1": ["smollm2-135m"]},
+    )
+    for supplier in gateway.suppliers:
+        supplier.answers["large"] = broken
+    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.secret, max_retries=0) as client:
+        asked: dict[str, Any] = {**ASK, "model": "large-1"}
+        whole = await client.chat.completions.create(**asked)
+        assert (whole.model, whole.choices[0].message.content) == ("smollm2-135m", "Hello world")
+        chunks = [c async for c in await client.chat.completions.create(**asked, stream=True)]
+        assert "".join(c.choices[0].delta.content or "" for c in chunks) == "Hello world"
+        with pytest.raises(openai.BadRequestError):
+            await client.chat.completions.create(**{**asked, "max_tokens": -1})
+        for supplier in gateway.suppliers:
+            supplier.answers["large"] = chat(["from the large one"])
+        again = await client.chat.completions.create(**asked)
+        assert again.model == "large-1"
