@@ -44,6 +44,11 @@ def test_nothing_is_said_where_all_is_well() -> None:
         ({"registrations": [{"service": "eth", "listed": False}]}, "bad", "not listed"),
         ({"money": {"missed": 7}}, "warn", "7 base units"),
         ({"gateways": [{"gateway": "0x" + "ab" * 20, "multiplier": 0.91}]}, "warn", "0.910"),
+        (
+            {"disagreements": [{"gateway": "0x" + "cd" * 20, "session": 9, "service": "eth", "note": "quality: 0.5"}]},
+            "bad",
+            "stated session 9 of eth otherwise than its records say: quality: 0.5",
+        ),
     ],
 )
 def test_each_trouble_is_told_once(change: dict[str, Any], level: str, words: str) -> None:
