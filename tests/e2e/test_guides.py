@@ -80,7 +80,8 @@ def test_dashboard(terminal: Terminal) -> None:
 
 def test_operations(terminal: Terminal) -> None:
     said = walk(terminal, "operations")
-    assert "waits for" in said
+    assert "pots (amounts are base units)" in said
+    assert "first byte ms" in said  # the restored supplier has answered a relay
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/developers.md"])
