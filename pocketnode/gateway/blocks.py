@@ -46,6 +46,7 @@ class Blocks:
         self._shown: OrderedDict[str, int] = OrderedDict()
         self._head = self._sure = 0
         self._reported_s = float("-inf")
+        self.alone = True  # whether no more than one supplier has said lately what its head is
 
     @property
     def head(self) -> int:
@@ -77,6 +78,7 @@ class Blocks:
         # The second highest is believed, and the highest if it is near: a single liar cannot move the head away.
         second = self._sure = said[1] if len(said) > 1 else said[0]
         self._reported_s = now_s
+        self.alone = len(said) < 2
         self._head = said[0] if said[0] - second <= NEAR_BLOCKS else second
         if self._elsewhere is not None:
             self._elsewhere.tell(self._head)

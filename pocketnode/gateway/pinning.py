@@ -22,7 +22,7 @@ from pocketnode.services.spec import Method
 
 FRESH_S: Final = 1.0  # a head that was heard of longer ago is asked for again
 TAG_FRESH_S: Final = 5.0
-AHEAD_MOST: Final = 2  # blocks that a client may have been shown above what two suppliers say
+AHEAD_MOST: Final = 8  # blocks that a client may have been shown above what two suppliers say
 TAGS: Final = ("safe", "finalized")
 
 Ask = Callable[[str, list[Any]], Awaitable[Any]]
@@ -54,6 +54,7 @@ class Pinning:
     blocks: Blocks
     ask: Ask
     look: Callable[[], Awaitable[None]]
+    _looked_s: float = float("-inf")
     _tags: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     async def pin(self, method: Method, item: Item, client: str) -> Pin | None:
@@ -69,7 +70,9 @@ class Pinning:
     async def _latest(self, position: int, client: str) -> Pin | None:
         if not self.blocks.noted(client):
             return None
-        if self.blocks.age_s(time.monotonic()) > FRESH_S:
+        now_s = time.monotonic()
+        if self.blocks.age_s(now_s) > FRESH_S or (self.blocks.alone and now_s - self._looked_s > FRESH_S):
+            self._looked_s = now_s
             await self.look()
         sure, shown = self.blocks.sure, self.blocks.shown(client)
         if not sure:
