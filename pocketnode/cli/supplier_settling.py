@@ -205,4 +205,4 @@ def _heard(account: GatewayAccount) -> tuple[bytes, AuditRow]:
     """Return what an account knows of its session's records; served is what this process knows of since its start."""
     session, gateway = account.pot.session, account.pot.gateway
     place = pot_id(session.id, gateway), session.application, session.service, session.number, gateway
-    return account.pot.us.operator, AuditRow(*place, account.records, account.acknowledged + account.unacknowledged)
+    return account.pot.us.operator, AuditRow(*place, account.records, account.statable_units)

@@ -57,6 +57,7 @@ class GatewayAccount:
         self.elsewhere = 0
         self.acknowledged = 0
         self.unacknowledged = 0
+        self.late = 0  # units answered after the session's last block: no statement need name them (rule 5.4)
         self.unsaved = 0
         self.most_owed = pot.guarantee
         self.records = ""  # address where the gateway gives its relay records
@@ -74,6 +75,11 @@ class GatewayAccount:
     def owed_units(self) -> int:
         """Acknowledged, served and held units of the session, those before a restart and of replicas among them."""
         return self.elsewhere + self.acknowledged + self.unacknowledged + self.held
+
+    @property
+    def statable_units(self) -> int:
+        """What an honest statement names at least: of what was answered after the end only what is acknowledged."""
+        return self.acknowledged + max(0, self.unacknowledged - self.late)
 
     @property
     def acknowledged_amount(self) -> int:
@@ -104,6 +110,8 @@ class GatewayAccount:
         """Undo a hold; what was served stays at risk until it is acknowledged."""
         self.held -= held
         self.unacknowledged += served
+        if self._clock.number > self.pot.session.end:
+            self.late += served
         self._credit.at_risk += served - held
 
     def acknowledge(self, receipt: SignedReceipt, gained: int) -> None:

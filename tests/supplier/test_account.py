@@ -108,6 +108,18 @@ def test_what_replicas_keep_counts_against_the_guarantee_and_our_own_is_not_coun
     assert shared.elsewhere == 0, "a store that lags behind us takes nothing away"
 
 
+def test_a_statement_need_not_name_what_was_answered_after_the_end() -> None:
+    clock = Clock()
+    held = account(Credit(1000), clock=clock)
+    for number, units in ((SESSION.end, 70), (SESSION.end + 1, 30)):
+        clock.number = number
+        held.hold(100)
+        held.release(100, units)
+    assert held.statable_units == 70
+    held.acknowledge(receipt(total=90), 90)
+    assert held.statable_units == 90
+
+
 def test_after_the_grace_blocks_nothing_is_served() -> None:
     clock = Clock(161)
     late = account(Credit(100), clock=clock)
