@@ -18,6 +18,7 @@ from pocketnode.chain.contracts import explain
 from pocketnode.chain.errors import Expired, Refused, Reverted, TransactionFailed
 from pocketnode.chain.fees import GWEI, FeePolicy, Offer, bumped, first_offer
 from pocketnode.chain.heads import Block, Heads
+from pocketnode.chain.signing import signed_transaction
 from pocketnode.crypto.keccak import keccak
 from pocketnode.crypto.keys import Key, checksum
 from pocketnode.errors import NotFound, Unavailable
@@ -60,9 +61,6 @@ class Sender:
         policy: FeePolicy = FeePolicy(),  # noqa: B008 - frozen
         low_wei: int = 10**16,
     ) -> None:
-        from eth_account import Account  # takes half a second, which commands that only read need not spend
-
-        self._sign = Account.sign_transaction
         self.address = key.address
         self.balance_wei: int | None = None
         self._rpc, self._heads, self._key, self._journal = rpc, heads, key, journal
@@ -299,18 +297,8 @@ class Sender:
     def _signed(
         self, intent: Intent, nonce: int, gas: int, offer: Offer, head: Block, cancels: bool = False
     ) -> Attempt:
-        fields = {
-            "type": 2,
-            "chainId": self._chain_id,
-            "nonce": nonce,
-            "gas": gas,
-            "maxFeePerGas": offer.fee_wei,
-            "maxPriorityFeePerGas": offer.tip_wei,
-            "to": intent.target or b"",
-            "value": intent.value,
-            "data": intent.data,
-        }
-        raw = bytes(self._sign(fields, self._key.secret()).raw_transaction)
+        target, fees = intent.target or b"", (offer.tip_wei, offer.fee_wei)
+        raw = signed_transaction(self._key, self._chain_id, nonce, *fees, gas, target, intent.value, intent.data)
         return Attempt(keccak(raw), intent.key, nonce, raw, offer.fee_wei, offer.tip_wei, gas, head.number, cancels)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

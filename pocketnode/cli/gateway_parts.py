@@ -94,7 +94,7 @@ class Base:
 async def base(config: GatewayConfig) -> AsyncIterator[Base]:
     """Open key, chain and store."""
     deployment = deployments.read(config.deployment)
-    key = keystore.load(config.keystore, keystore.password_from(config.password_file))
+    key = keystore.load(config.keystore, keystore.password_from(config.password_file), apart=True)
     engine = open_store(config.store)
     try:
         async with Rpc(config.rpc) as rpc:

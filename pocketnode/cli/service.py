@@ -16,7 +16,6 @@ from pocketnode.cli.output import json_option, print_facts
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import ConfigError
 from pocketnode.protocol.session import service_name
-from pocketnode.services.gguf import write_tokenizer
 from pocketnode.services.spec import builtin_bytes, parse
 
 
@@ -84,6 +83,8 @@ def tokenizer(model: Path, folder: Path, as_json: bool) -> None:
     Example:
       pocketnode service tokenizer smollm2.gguf tokenizers/smollm2
     """
+    from pocketnode.services.gguf import write_tokenizer
+
     for path in write_tokenizer(model, folder):
         print_facts({"file": str(path)}, as_json)
 

@@ -98,7 +98,8 @@ def keys_of(config: SupplierConfig) -> dict[str, Key]:
         one does not open, or two names are of one key.
     """
     keys = {
-        named.label: keystore.load(named.keystore, keystore.password_from(named.password_file)) for named in config.keys
+        named.label: keystore.load(named.keystore, keystore.password_from(named.password_file), apart=True)
+        for named in config.keys
     }
     names: dict[bytes, str] = {}
     for name, key in keys.items():

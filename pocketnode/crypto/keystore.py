@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,24 +49,41 @@ def create(path: Path, key: Key, password: str, cost: int = USUAL_COST) -> None:
         json.dump(content, file)
 
 
-def load(path: Path, password: str) -> Key:
+def load(path: Path, password: str, apart: bool = False) -> Key:
     """Return the key in the file at `path`.
+
+    Parameters
+    ----------
+    apart : open it in a process of its own. For daemons: what eth_keyfile brings along is 12 MiB that they would keep.
 
     Raises
     ------
     ConfigError
         there is no such file, it is not a keystore, or the password is not the one it was made with.
     """
-    from eth_keyfile import keyfile
-
     try:
         content = json.loads(path.read_text())
         _check_work(content)
-        return Key(keyfile.decode_keyfile_json(content, password.encode()))
+        return Key(_opened_apart(content, password) if apart else _opened(content, password))
     except OSError as error:
         raise ConfigError(f"no key file at {path}: make one with `pocketnode keys create`") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError) as error:
         raise ConfigError(f"{path} does not open: it is no keystore, or the password is wrong") from error
+
+
+def _opened(content: dict[str, Any], password: str) -> bytes:
+    from eth_keyfile import keyfile
+
+    return bytes(keyfile.decode_keyfile_json(content, password.encode()))
+
+
+def _opened_apart(content: dict[str, Any], password: str) -> bytes:
+    """Have another process open it: password and key go through pipes, which nobody else can read."""
+    asked = json.dumps([content, password]).encode()
+    done = subprocess.run([sys.executable, "-m", __name__], input=asked, capture_output=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2])
+    return done.stdout
 
 
 def _check_work(content: dict[str, Any]) -> None:
@@ -82,3 +101,7 @@ def password_from(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"no password file at {path}") from error
     return text.splitlines()[0] if text else ""
+
+
+if __name__ == "__main__":  # `apart`
+    sys.stdout.buffer.write(_opened(*json.load(sys.stdin)))

@@ -11,14 +11,16 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
 
 from pocketnode.errors import BadInput, PocketError
 from pocketnode.gateway.metrics import Metrics
-from pocketnode.services.tokenizing import ModelTokenizer
+
+if TYPE_CHECKING:
+    from pocketnode.services.tokenizing import ModelTokenizer
 
 # What a supplier may say above our own count: a share of it, and some tokens besides.
 SHARE: Final = 0.10
@@ -109,6 +111,10 @@ def recount_of(files: Mapping[str, Path], metrics: Metrics) -> Recount:
     ConfigError
         one is missing or broken.
     """
+    if not files:
+        return Recount({}, metrics)
+    from pocketnode.services.tokenizing import ModelTokenizer  # 6 MiB, for gateways that count
+
     return Recount({model: ModelTokenizer.load(path) for model, path in files.items()}, metrics)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import eth_account
@@ -35,6 +37,15 @@ def test_only_its_owner_may_read_the_file(path: Path) -> None:
 def test_a_wrong_password_opens_nothing(path: Path) -> None:
     with pytest.raises(ConfigError, match="password is wrong"):
         keystore.load(path, "another")
+
+
+def test_a_daemon_has_its_key_opened_elsewhere(path: Path) -> None:
+    code = "import sys; from pathlib import Path; from pocketnode.crypto.keystore import load"
+    code += "; print(load(Path(sys.argv[1]), 'a password', apart=True).address.hex(), 'eth_keyfile' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [KEY.address.hex(), "False"]
+    with pytest.raises(ConfigError, match="password is wrong"):
+        keystore.load(path, "another", apart=True)
 
 
 def test_a_key_is_never_overwritten(path: Path) -> None:
