@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from coincurve import PrivateKey, PublicKey
-from coincurve.ecdsa import cdata_to_der, deserialize_recoverable, recoverable_convert
+from coincurve._libsecp256k1 import ffi, lib
 
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import RemoteError
@@ -63,7 +63,7 @@ def verify(digest: bytes, signature: bytes, address: bytes) -> bool:
     """
     known = _public_keys.get(address)
     if known is not None:
-        return _well_formed(signature) and known.verify(_der(signature), digest, hasher=None)
+        return _well_formed(signature) and _holds(known, signature, digest)
     try:
         public = _recover(digest, signature)
     except RemoteError:
@@ -122,9 +122,12 @@ def _recover(digest: bytes, signature: bytes) -> PublicKey:
         raise RemoteError("1.1", f"no key gives this signature: {error}") from error
 
 
-def _der(signature: bytes) -> bytes:
-    raw = signature[:64] + bytes((signature[64] - 27,))
-    return cdata_to_der(recoverable_convert(deserialize_recoverable(raw)))
+def _holds(public: PublicKey, signature: bytes, digest: bytes) -> bool:
+    """Check without the detour over DER that coincurve's own `verify` makes: 2 us of 29."""
+    parsed, context = ffi.new("secp256k1_ecdsa_signature *"), public.context.ctx
+    if not lib.secp256k1_ecdsa_signature_parse_compact(context, parsed, signature[:64]):
+        return False
+    return bool(lib.secp256k1_ecdsa_verify(context, parsed, digest, public.public_key))
 
 
 @lru_cache(maxsize=4096)

@@ -52,7 +52,7 @@ def accept(lane: SupplierLane, receipt: Receipt) -> SupplierLane:
         rule 3.4: the sequence or the total goes back.
     """
     check_order(lane, receipt)
-    return replace(lane, seq=receipt.seq, total=receipt.total, held=lane.held + receipt.hold)
+    return SupplierLane(receipt.seq, receipt.total, lane.served, lane.held + receipt.hold)
 
 
 def raise_hold(lane: SupplierLane, held: Receipt, receipt: Receipt) -> SupplierLane:
@@ -78,7 +78,7 @@ def answered(lane: SupplierLane, hold: int, units: int) -> SupplierLane:
     """
     if not 0 <= units <= hold <= lane.held:
         raise LocalError("3.9", f"{units} units on a hold of {hold}, {lane.held} held in all")
-    return replace(lane, served=lane.served + units, held=lane.held - hold)
+    return SupplierLane(lane.seq, lane.total, lane.served + units, lane.held - hold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,8 @@ class GatewayLane:
 def request_receipt(lane: GatewayLane, request: bytes, hold: int) -> tuple[GatewayLane, Receipt]:
     """Return the lane and the Receipt for its next request (rule 3.2)."""
     receipt = Receipt(lane.session, lane.supplier, lane.lane, lane.seq + 1, lane.total, hold, request)
-    return replace(lane, seq=receipt.seq, signed_total=lane.total), receipt
+    # Not `replace`, which takes twice as long: this is done for every relay.
+    return GatewayLane(lane.session, lane.supplier, lane.lane, receipt.seq, lane.total, lane.total), receipt
 
 
 def bare_receipt(lane: GatewayLane) -> tuple[GatewayLane, Receipt]:
@@ -132,4 +133,4 @@ def raised_receipt(lane: GatewayLane, held: Receipt, hold: int) -> tuple[Gateway
 
 def accepted(lane: GatewayLane, units: int) -> GatewayLane:
     """Return the lane after a relay whose Response verified (rule 3.10)."""
-    return replace(lane, total=lane.total + units)
+    return GatewayLane(lane.session, lane.supplier, lane.lane, lane.seq, lane.total + units, lane.signed_total)
