@@ -169,6 +169,10 @@ def test_a_supplier_registers_changes_and_leaves(terminal: Terminal) -> None:
     rows = terminal.run("session", "suppliers", payout, "eth", *terminal.at())
     assert [row["endpoint"] for row in rows] == ["127.0.0.1:9443"]
     assert "PriceTooHigh" in terminal.fail("supplier", "update", number, "--price", "6000", *by, exit_code=1)
+    assert terminal.one("supplier", "leave", number, *by)["listed"] is False
+    assert "StillThawing" in terminal.fail("supplier", "unbond", number, *by, exit_code=1)
+    asyncio.run(mine(terminal.url, 100))
+    assert terminal.one("supplier", "unbond", number, *by)["bond"] == 0
 
 
 def test_an_empty_chain_has_no_books(terminal: Terminal) -> None:
