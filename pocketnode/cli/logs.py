@@ -28,6 +28,8 @@ class LossyStderr(io.TextIOBase):
 
 _LEVELS: Final = logging.getLevelNamesMapping()
 _least = logging.INFO
+# One list for good: loggers that were used before a second call keep it.
+_processors: list[structlog.typing.Processor] = []
 
 
 def log_at(level: str) -> None:
@@ -53,15 +55,16 @@ def log_to_stderr(level: str, as_json: bool) -> None:
     rendered: structlog.typing.Processor
     rendered = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     log_at(level)
+    _processors[:] = [
+        _at_level,
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        rendered,
+    ]
     structlog.configure(
-        processors=[
-            _at_level,
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            rendered,
-        ],
+        processors=_processors,
         logger_factory=structlog.WriteLoggerFactory(stderr),
         cache_logger_on_first_use=True,
     )

