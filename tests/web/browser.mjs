@@ -231,7 +231,15 @@ async function oneSupplier(page) {
   await page.getByRole("heading", { name: /^Supplier 0x/ }).waitFor();
   await page.getByText("Attempts by verdict").first().waitFor();
   await page.getByText(/^(Errors by class|No errors in this span\.)$/).first().waitFor();
-  await page.getByRole("img", { name: /^Quality, by session/ }).first().waitFor();
+  const quality = page.getByRole("img", { name: /^Quality, by session/ }).first();
+  await quality.waitFor({ timeout: 5000 }).catch(() => {});
+  for (let tries = 0; tries < 20 && !(await quality.isVisible()); tries++) {
+    await page.waitForTimeout(5000); // a young network has settled no session yet
+    await page.reload();
+    await page.getByText("Attempts by verdict").first().waitFor();
+    await quality.waitFor({ timeout: 2000 }).catch(() => {});
+  }
+  await quality.waitFor();
   await accessible(page, "a supplier's page");
 }
 
