@@ -10,6 +10,8 @@ from pathlib import Path
 from pocketnode.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[2]
+# The model's own template knows no tools. This one writes what has none of them in the same bytes.
+CHAT_TEMPLATE = Path(__file__).with_name("smollm2.jinja")
 NPM_ANVIL = Path("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil")
 
 

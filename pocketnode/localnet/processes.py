@@ -36,6 +36,7 @@ def llm(layout: Layout, plan: Plan) -> Child:
     argv = [
         *(sys.executable, "-m", "pocketnode.localnet.llama"),
         *("--model", str(parts.weights()), "--alias", MODEL, "--port", str(plan.ports[LLM])),
+        *("--chat-template", str(parts.CHAT_TEMPLATE)),
     ]
     return Child(LLM, argv, layout.log(LLM), _answers(f"{plan.url(LLM)}/health"))
 
