@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from pocketnode.errors import PocketError, RemoteError
@@ -19,6 +20,7 @@ from pocketnode.transport.ports import Ended, Reply
 REST_AFTER_FAULT_S: Final = 0.25
 MS_MOST: Final = 2**32 - 1
 _PAID: Final = (Verdict.GOOD, Verdict.CUT)
+Believed = Callable[[int], Awaitable[bool]]  # whether the units of an answer that was cut can be true
 _ENDING: Final[set[asyncio.Future[None]]] = set()  # keeps what nobody waits for any more
 
 
@@ -185,12 +187,16 @@ class Attempt:
             self.active.forget_ranking()
         return verdict
 
-    async def cancel(self) -> None:
+    async def cancel(self, believed: Believed | None = None) -> None:
         """The user has left: stop the supplier, pay for what was sent up to then (rule 3.14).
 
         A user who leaves can be noticed twice, by a write that fails and by the connection's end: the first goes on.
+
+        Parameters
+        ----------
+        believed : looks at the units of what was sent; where it says no, the answer is wrong.
         """
-        ending = asyncio.ensure_future(self._cancel())
+        ending = asyncio.ensure_future(self._cancel(believed))
         _ENDING.add(ending)
         ending.add_done_callback(_ENDING.discard)
         try:
@@ -199,9 +205,11 @@ class Attempt:
             await asyncio.wait({ending})
             raise
 
-    async def _cancel(self) -> None:
-        verdict = Verdict.NOBODY
+    async def _cancel(self, believed: Believed | None) -> None:
+        verdict, ended = Verdict.NOBODY, None
         if self.reply is not None:
-            await self.reply.cancel()
+            ended = await self.reply.cancel()
             verdict = Verdict.CUT if self.first_s else Verdict.NOBODY
+        if believed is not None and ended is not None and not await believed(ended.signed.response.units):
+            verdict = Verdict.WRONG
         self.settle(verdict)

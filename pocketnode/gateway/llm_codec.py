@@ -11,7 +11,14 @@ import orjson
 from pocketnode.gateway.json_places import with_field
 from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.refusal import INVALID, MALFORMED, Refused
-from pocketnode.protocol.metering import TokenRates, hold_first, hold_most, prompt_tokens_most, token_units
+from pocketnode.protocol.metering import (
+    TokenRates,
+    hold_first,
+    hold_most,
+    prompt_tokens_most,
+    token_units,
+    untold_units,
+)
 from pocketnode.services.spec import Tokens
 
 # What an answer of each route must have.
@@ -31,6 +38,7 @@ class Asked:
     named : whether the user named that maximum.
     prefix : 16 bytes that the turns of one conversation share; empty where nothing is worth to be kept.
     repeats : the same request gives the same text (temperature 0, or a seed).
+    choices : how many texts are asked for.
     """
 
     model: str
@@ -41,6 +49,7 @@ class Asked:
     body_bytes: int
     repeats: bool
     prefix: bytes = b""
+    choices: int = 1
 
 
 def read_request(path: str, body: bytes, default_context: int) -> Asked:
@@ -61,11 +70,13 @@ def read_request(path: str, body: bytes, default_context: int) -> Asked:
     if not isinstance(model, str) or not model:
         raise Refused(INVALID, "'model' must be a string", param="model")
     _check_input(path, fields)
+    choices = _choices(path, fields)
     most, named = _output_most(path, fields, default_context)
     options = fields.get("stream_options")
     wants_usage = isinstance(options, dict) and options.get("include_usage") is True
     repeats = fields.get("temperature") == 0 or fields.get("seed") is not None
-    return Asked(model, _flag(fields, "stream"), wants_usage, most, named, len(body), repeats, _prefix(path, fields))
+    stream, prefix = _flag(fields, "stream"), _prefix(path, fields)
+    return Asked(model, stream, wants_usage, most * choices, named, len(body), repeats, prefix, choices)
 
 
 def holds(asked: Asked, tokens: Tokens) -> tuple[int, int]:
@@ -111,6 +122,16 @@ def is_sound(usage: dict[str, Any], asked: Asked, tokens: Tokens, units: int, ou
     return units <= token_units(prompt, output, rates_of(tokens))
 
 
+def cut_units_most(asked: Asked, tokens: Tokens, events: int) -> int:
+    """Return the most units of a stream that was cut before its usage came, after so many events (rule 3.16)."""
+    return untold_units(asked.body_bytes, events * asked.choices, rates_of(tokens))
+
+
+def cut_output(asked: Asked, tokens: Tokens, units: int) -> int:
+    """Return how many tokens of output the units of a cut stream are for."""
+    return max(0, units - untold_units(asked.body_bytes, 0, rates_of(tokens))) // tokens.units_per_output_token
+
+
 def counts(usage: dict[str, Any]) -> tuple[int, int]:
     """Return prompt and output tokens of a usage object; 0 for what it does not say, or says below that."""
     return _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
@@ -139,9 +160,15 @@ def _check_input(path: str, fields: dict[str, Any]) -> None:
 def _output_most(path: str, fields: dict[str, Any], default_context: int) -> tuple[int, bool]:
     if path == "/v1/embeddings":
         return 0, True
-    choices = _count(fields, "n") or 1
     named = _count(fields, "max_completion_tokens") or _count(fields, "max_tokens")
-    return (min(named or default_context, default_context)) * choices, named is not None
+    return min(named or default_context, default_context), named is not None
+
+
+def _choices(path: str, fields: dict[str, Any]) -> int:
+    """Return how many texts are asked for: `n` of each prompt."""
+    prompts = fields.get("prompt") if path == "/v1/completions" else None
+    several = len(prompts) if isinstance(prompts, list) and all(isinstance(one, str | list) for one in prompts) else 1
+    return (_count(fields, "n") or 1) * max(1, several)
 
 
 def _prefix(path: str, fields: dict[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -13,9 +14,9 @@ from pocketnode.errors import PocketError
 from pocketnode.gateway import trust
 from pocketnode.gateway.attempt import Attempt
 from pocketnode.gateway.continuing import Continuation, Delivered, Diverged
-from pocketnode.gateway.llm_codec import Asked, counts, is_sound
+from pocketnode.gateway.llm_codec import Asked, counts, cut_output, cut_units_most, is_sound
 from pocketnode.gateway.orders import Order, Stream
-from pocketnode.gateway.recount import Told, texts_of_stream
+from pocketnode.gateway.recount import Recount, Told, texts_of_stream
 from pocketnode.gateway.refusal import NO_SUPPLIER, Refused
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.sse import KEEP_ALIVE, Meter, error_event
@@ -41,6 +42,8 @@ class Streaming:
     Parameters
     ----------
     whole_proof : the user wants every event and the proof, to check the answer.
+    recount : is told of counts that cannot be.
+    agrees : holds a count against our own; None where this gateway cannot count this model's tokens.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Streaming:
         tokens: Tokens,
         timeout_s: float,
         whole_proof: bool,
+        recount: Recount,
         agrees: Agrees | None = None,
     ) -> None:
         self._relaying = relaying
@@ -59,6 +63,7 @@ class Streaming:
         self._tokens = tokens
         self._timeout_s = timeout_s
         self._whole_proof = whole_proof
+        self._recount = recount
         self._agrees = agrees
         self._delivered = Delivered()
         self._transport: asyncio.Transport | None = None
@@ -83,12 +88,12 @@ class Streaming:
                 await self._pass_on(stream, response)
                 await self._judge(stream)
             except (asyncio.CancelledError, ConnectionResetError):
-                await stream.attempt.cancel()
+                await stream.attempt.cancel(partial(self._believes, stream))
                 raise
             except Broken:
                 stream.attempt.settle(Verdict.WRONG)
             except Diverged:
-                await stream.attempt.cancel()
+                await stream.attempt.cancel(partial(self._believes, stream))
                 break
             except (PocketError, TimeoutError) as error:
                 stream.attempt.failed(error)
@@ -166,6 +171,20 @@ class Streaming:
             stream.attempt.settle(Verdict.WRONG)
         else:
             stream.attempt.settle(Verdict.GOOD if await self._counted(stream, meter.usage) else Verdict.WRONG)
+
+    async def _believes(self, stream: Stream, units: int) -> bool:
+        """Return whether a stream that was cut can have cost so many units: what its events say (rule 3.16)."""
+        while (part := await stream.read()) is not None:  # it came after the user had left
+            self._delivered.add(self.meter.feed(part))
+        self._delivered.add(self.meter.rest())
+        meter, asked, tokens = self.meter, self._asked, self._tokens
+        if meter.usage is not None and is_sound(meter.usage, asked, tokens, units, meter.text_bytes):
+            return await self._counted(stream, meter.usage)
+        most = cut_units_most(asked, tokens, meter.deltas)
+        if units > most:
+            self._recount.cut(self._order.kind, stream.attempt.seat.supplier_hex, units, most)
+            return False
+        return await self._counted(stream, {"completion_tokens": cut_output(asked, tokens, units)})
 
     async def _counted(self, stream: Stream, usage: dict[str, Any]) -> bool:
         """Return whether our own count of what was written allows the supplier's."""

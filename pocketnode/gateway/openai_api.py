@@ -246,7 +246,9 @@ class OpenAiApi:
         headers[trust.SUPPLIER], headers[trust.SESSION] = attempt.seat.supplier_hex, attempt.active.session_hex
         response = web.StreamResponse(headers=headers)
         timeout_s = call.service.spec.timeout_s
-        streaming = Streaming(self._relaying, order, call.asked, call.tokens, timeout_s, call.whole_proof, agrees)
+        streaming = Streaming(
+            self._relaying, order, call.asked, call.tokens, timeout_s, call.whole_proof, self._recount, agrees
+        )
         try:
             await streaming.run(stream, request, response)
             watched.broken = not streaming.whole

@@ -29,11 +29,13 @@ PROMPT_SLACK: Final = 8
 # Without the chat template: what it may put around each message, and at its beginning.
 MESSAGE_SLACK: Final = 12
 PREAMBLE_SLACK: Final = 64
-# Requests that constrain the output: its words are then written in other pieces, often letter by letter.
+# Requests that constrain the output: its words are then written in other pieces, at most one for each byte.
 CONSTRAINTS: Final = frozenset(
     {"grammar", "json_schema", "response_format", "logit_bias", "tools", "functions", "structured_outputs"}
 )
 INLINE_CHARS_MOST: Final = 4_096  # a millisecond; more is counted in a thread
+# How models commonly write a tool call around its name and arguments, of which the answer shows no more.
+CALL_FORM: Final = '<tool_call>\n{"name": "", "arguments": }\n</tool_call>\n'
 _WITHOUT: Final = ("tools", "functions", "response_format")
 
 log = structlog.get_logger()
@@ -102,6 +104,11 @@ class Recount:
             )
         return agreed
 
+    def cut(self, model: str, supplier: str, told_units: int, most_units: int) -> None:
+        """Log and count a stream that was cut, and for which its supplier signed more than its events come to."""
+        self._metrics.recounts[(model, "disagrees")] += 1
+        log.warning("units of a cut stream", model=model, supplier=supplier, told=told_units, most=most_units)
+
 
 def recount_of(files: Mapping[str, Path], metrics: Metrics) -> Recount:
     """Return what counts again by the tokenizers in these files.
@@ -122,8 +129,10 @@ def most_of(tokenizer: ModelTokenizer, path: str, body: bytes, texts: list[str] 
     """Return the most tokens of prompt and output that are believed."""
     fields = orjson.loads(body)
     output = None
-    if texts is not None and fields.get("best_of", 1) in (None, 1) and not _constrained(fields):
-        output = sum(_above(tokenizer.count(text)) + OUTPUT_SLACK for text in texts)
+    if texts is not None and fields.get("best_of", 1) in (None, 1):
+        constrained = _constrained(fields)
+        counted = (len(text.encode()) if constrained else _above(tokenizer.count(text)) for text in texts)
+        output = sum(one + OUTPUT_SLACK for one in counted)
     if path == "/v1/embeddings":
         output = 0
     try:
@@ -166,7 +175,9 @@ def _pieces(choice: dict[str, Any]) -> list[str]:
         pieces += [said.get(name) for name in ("content", "reasoning_content", "reasoning", "refusal")]
         calls = [call.get("function") for call in said.get("tool_calls") or () if isinstance(call, dict)]
         calls.append(said.get("function_call"))
-        pieces += [call.get(name) for call in calls if isinstance(call, dict) for name in ("name", "arguments")]
+        called = [call for call in calls if isinstance(call, dict)]
+        pieces += [call.get(name) for call in called for name in ("name", "arguments")]
+        pieces += [CALL_FORM for call in called if call.get("name")]
     return [piece for piece in pieces if isinstance(piece, str)]
 
 

@@ -14,7 +14,7 @@ import orjson
 from pocketnode.gateway.refusal import Refused, openai_error
 
 DONE: Final = b"[DONE]"
-KEEP_ALIVE: Final = b": keep-alive\n\n"
+KEEP_ALIVE: Final = b": pocketnode keep-alive\n\n"  # told apart from an engine's own, which is signed
 EVENT_BYTES_MOST: Final = 8 * 1024 * 1024
 
 
@@ -63,6 +63,9 @@ class Meter:
     def rest(self) -> bytes:
         """Return what is left of a stream that ended without an empty line."""
         torn, self._torn = self._torn, b""
+        if self.done:  # what comes after the end mark stays behind it
+            self.done += torn
+            return b""
         return torn if torn and self._keeps(torn) else b""
 
     def _keeps(self, event: bytes) -> bool:

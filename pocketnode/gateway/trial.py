@@ -18,7 +18,7 @@ from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.orders import Answer, Order
 from pocketnode.gateway.ports import Records
-from pocketnode.gateway.refusal import INVALID, NO_SUPPLIER, TIMED_OUT, Refused
+from pocketnode.gateway.refusal import INVALID, NO_SUPPLIER, TIMED_OUT, TOO_LARGE, Refused
 from pocketnode.gateway.selection import pick
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.quality import Verdict
@@ -164,9 +164,12 @@ class Trial:
                 return None
             seat = active.seats[operator]
             tried.append(operator)
-            if seat.open():
+            if seat.lane is None or seat.lane.broken:
+                active.forget_ranking()
+            elif len(self._order.body) > seat.lane.terms.max_request:  # it would be refused (rule 8.3)
+                self._last = Refused(TOO_LARGE, f"no supplier takes a request of {len(self._order.body)} bytes")
+            else:
                 return seat
-            active.forget_ranking()
 
 
 def _refusal_of(error: PocketError | TimeoutError) -> Refused:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from pocketnode.gateway.metrics import Metrics
-from pocketnode.gateway.recount import Most, Told, most_of, texts_of
+from pocketnode.gateway.recount import CALL_FORM, Most, Told, most_of, texts_of, texts_of_stream
 from pocketnode.localnet.parts import weights
 from pocketnode.protocol.payload import decode_request
 from pocketnode.protocol.quality import Verdict
@@ -100,10 +100,18 @@ def test_what_cannot_be_counted_is_not_judged(folder: Path) -> None:
     assert most(tokenizer, CHAT, messages=[{"role": "user", "content": image}]).prompt is None
     assert most(tokenizer, CHAT, None, messages=[{"role": "user", "content": "Hi"}]).output is None
     assert most(tokenizer, "/v1/completions", ["x"], prompt="x", best_of=3).output is None
-    for constraint in ("response_format", "tools", "grammar", "guided_json"):
-        chosen: dict[str, Any] = {constraint: {"type": "json_object"}}
-        assert most(tokenizer, CHAT, ["x"], messages=[{"role": "user", "content": "Hi"}], **chosen).output is None
     assert Most(None, None).allows(Told("0x", 10**9, 10**9))
+
+
+@pytest.mark.parametrize("constraint", ["response_format", "tools", "grammar", "guided_json", "logit_bias"])
+def test_constrained_words_have_at_most_a_token_for_each_byte(folder: Path, constraint: str) -> None:
+    """What a grammar forces is written in other pieces than a tokenizer would choose."""
+    tokenizer, hi = ModelTokenizer.load(folder), [{"role": "user", "content": "Hi"}]
+    chosen: dict[str, Any] = {constraint: {"type": "json_object"}}
+    text = '{"name": "Zürich"}'
+    free, forced = (most(tokenizer, CHAT, [text], messages=hi, **fields).output for fields in ({}, chosen))
+    assert forced == len(text.encode()) + 8
+    assert (free or 0) < forced
 
 
 def test_prompts_of_every_shape_are_counted(folder: Path) -> None:
@@ -122,7 +130,10 @@ def test_prompts_of_every_shape_are_counted(folder: Path) -> None:
 def test_tool_calls_and_reasoning_are_output(folder: Path) -> None:
     call = {"function": {"name": "look", "arguments": '{"a": 1}'}}
     choices = [{"message": {"content": None, "reasoning_content": "so", "tool_calls": [call]}}, {"text": None}]
-    assert texts_of(choices) == ['solook{"a": 1}', ""]
+    assert texts_of(choices) == ['solook{"a": 1}' + CALL_FORM, ""]
+    part = {"function": {"arguments": "1}"}}
+    deltas = [{"choices": [{"delta": {"tool_calls": [one]}}]} for one in (call, part)]
+    assert texts_of_stream(deltas) == ['look{"a": 1}' + CALL_FORM + "1}"]
     assert texts_of("no") is None
     assert Metrics().recounts == {}
 
