@@ -66,9 +66,13 @@ class Follower:
 
     async def events(self, kind: type[E], pot: bytes | None = None) -> list[E]:
         """Return the events of a kind, of one pot or of all, in the chain's order."""
-        rows = await asyncio.to_thread(self._store.of, topic_of(kind), pot)
-        found = [typed(Log(**row)) for row in rows]
+        found = map(typed, await self.logs(kind, pot))
         return [event for event in found if isinstance(event, kind)]
+
+    async def logs(self, kind: type[E], pot: bytes | None = None) -> list[Log]:
+        """Return the same as logs, which say in which transaction each was made."""
+        rows = await asyncio.to_thread(self._store.of, topic_of(kind), pot)
+        return [Log(**row) for row in rows]
 
     async def run(self) -> None:
         """Follow until cancelled. Outages are survived: what was missed is read afterwards."""

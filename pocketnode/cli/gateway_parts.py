@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from prometheus_client.core import CounterMetricFamily, Metric
 from sqlalchemy import Engine
 
 from pocketnode.chain import deployment as deployments
@@ -33,12 +34,15 @@ from pocketnode.gateway.shared import Shared
 from pocketnode.protocol.quality import Slo
 from pocketnode.protocol.session import service_name
 from pocketnode.services.spec import builtin
+from pocketnode.settlement.answers import Answers
 from pocketnode.settlement.files import RecordFiles
 from pocketnode.settlement.poking import Poking
 from pocketnode.settlement.pruning import Pruning
 from pocketnode.settlement.records import SessionRecords
+from pocketnode.settlement.reporting import Outcome, Reporting
 from pocketnode.settlement.stating import Stating
 from pocketnode.settlement.withdrawing import Collecting
+from pocketnode.store.answers import AnswerFiles
 from pocketnode.store.counters import COLUMNS
 from pocketnode.store.engine import open_store
 from pocketnode.store.events import EventStore
@@ -63,15 +67,24 @@ TAKE_LOOK_S: Final = 0.1
 class Lanes:
     """Opens lanes with the gateway's key; says at `public_url` where its records are, shows `client` to who asks."""
 
-    def __init__(self, key: Key, domain: Domain, public_url: str = "", client: ClientCertificate | None = None) -> None:
+    def __init__(
+        self,
+        key: Key,
+        domain: Domain,
+        public_url: str = "",
+        client: ClientCertificate | None = None,
+        answers: Answers | None = None,
+    ) -> None:
         self._key = key
         self._client = client
         self._domain = domain
         self._public_url = public_url
+        self._answers = answers
 
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> LaneClient:
         told = replace(opening, records=self._public_url)
-        return await open_lane(told, endpoint, fingerprint, self._key, self._domain, self._client)
+        kept = self._answers.lane(told) if self._answers is not None else None
+        return await open_lane(told, endpoint, fingerprint, self._key, self._domain, self._client, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,7 @@ class Settling:
         explorer = Explorer(market.reader, market, ExploredStore(at.engine))
         self.relays = Relays(log, at.pots, explorer.pot)
         self.panels = (explorer, self.relays)
+        self._reporting = Reporting(market, follower, sender, AnswerFiles(config.records))
         self.jobs: dict[str, Job] = {
             "heads": at.heads.run,
             "records": log.run,
@@ -136,6 +150,8 @@ class Settling:
             "seeds": Poking(market, sender, key.address, at.pots).run,
             "pruning": pruning.run,
         }
+        if config.statements.report:
+            self.jobs["reports"] = self._reporting.run
         if config.statements.collect:
             self.jobs["fees"] = Collecting(market, follower, sender, at.pots).run
 
@@ -143,6 +159,15 @@ class Settling:
         """Go on with a changed configuration."""
         self.catalog.adopt(catalog)
         self._stating.withhold = config.statements.withhold
+
+    def metrics(self) -> Iterable[Metric]:
+        """Return what a scrape shows of claims that were looked at, and of reports."""
+        claims = CounterMetricFamily(
+            "pocketnode_gateway_claims_checked", "Suppliers' claims and reports on them, by outcome", labels=["outcome"]
+        )
+        for outcome in Outcome:
+            claims.add_metric([outcome], self._reporting.outcomes[outcome])
+        return [claims]
 
 
 def _slo_of(catalog: Catalog) -> Callable[[bytes], Slo]:
@@ -179,10 +204,11 @@ async def whole(at: Base) -> AsyncIterator[tuple[Outside, Settling, dict[str, Jo
         log, locks, shared = RecordLog(config.records), ServingLocks(config.records), Shared.opened(config.records)
         shared.clear(range(COLUMNS))
         settling = Settling(at, log, locks)
-        records = SessionRecords(log, at.pots, at.key.address, locks)
-        outside = replace(_outside(at, records, shared), panels=settling.panels, proofs=settling.relays)
+        records, answers = _kept(at, log, locks, config.records)
+        outside = replace(_outside(at, records, answers, shared), panels=settling.panels, proofs=settling.relays)
+        outside = replace(outside, metrics=settling.metrics)
         try:
-            yield outside, settling, {**settling.jobs, "pots": records.run}
+            yield outside, settling, {**settling.jobs, "pots": records.run, "answers": answers.run}
         finally:
             locks.close()
             shared.close()
@@ -202,12 +228,12 @@ async def share(at: Base, number: int, folder: Path) -> AsyncIterator[tuple[Outs
     await _taken(lock, own)
     log, locks = RecordLog(own), ServingLocks(config.records)
     shared = Shared.opened(config.records, number, config.workers)
-    records = SessionRecords(log, at.pots, at.key.address, locks)
+    records, answers = _kept(at, log, locks, own)
     proofs = KeeperProofs(folder / KEEPER_SOCKET, token_in(config.admin.token_file))
     place = Place(config.listen, folder / f"{number}.sock")
-    outside = replace(_outside(at, records, shared), proofs=proofs, place=place)
+    outside = replace(_outside(at, records, answers, shared), proofs=proofs, place=place)
     try:
-        yield outside, {"heads": at.heads.run, "records": log.run, "pots": records.run}
+        yield outside, {"heads": at.heads.run, "records": log.run, "pots": records.run, "answers": answers.run}
     finally:
         locks.close()
         shared.close()
@@ -222,10 +248,15 @@ async def _taken(lock: OneGateway, folder: Path) -> None:
     raise Unavailable(f"{folder}: the worker that had these records before does not end", 1.0)
 
 
-def _outside(at: Base, records: SessionRecords, shared: Shared) -> Outside:
+def _kept(at: Base, log: RecordLog, locks: ServingLocks, folder: Path) -> tuple[SessionRecords, Answers]:
+    """Return what keeps this process's records, and what keeps its suppliers' answers."""
+    return SessionRecords(log, at.pots, at.key.address, locks), Answers(at.market, AnswerFiles(folder))
+
+
+def _outside(at: Base, records: SessionRecords, answers: Answers, shared: Shared) -> Outside:
     tls = at.config.client_tls
     client = ClientCertificate.read(tls.certificate, tls.key) if tls else None
-    lanes = Lanes(at.key, at.market.deployment.domain, at.config.public_url, client)
+    lanes = Lanes(at.key, at.market.deployment.domain, at.config.public_url, client, answers)
     more: dict[str, Any] = {"files": RecordFiles(at.config.records, at.pots), "shared": shared}
     name = _name(at.config.records, shared.worker)
     return Outside(at.key.address, at.market, lanes, records, at.engine, name=name, **more)

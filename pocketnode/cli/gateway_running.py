@@ -93,7 +93,7 @@ async def _keep(at: Base, path: Path, told: _Told, stop: asyncio.Event) -> None:
         settling = Settling(at, RecordLog(config.records), ServingLocks(config.records))
         workers = Workers(partial(_command, told.path), folder, config.workers, token_in(config.admin.token_file))
         catalog, socket = settling.catalog, folder / KEEPER_SOCKET
-        kept = Kept(at.key.address, at.market, at.engine, catalog, workers, socket, settling.panels)
+        kept = Kept(at.key.address, at.market, at.engine, catalog, workers, socket, settling.panels, settling.metrics)
 
         def tell(new: GatewayConfig, _: Catalog) -> None:
             told.write(new)

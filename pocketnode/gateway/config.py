@@ -49,6 +49,9 @@ class Statements(_Strict):
     collect: bool = Field(
         default=False, description="pay out the fees of own sessions, to services' owners and the treasury; costs gas"
     )
+    report: bool = Field(
+        default=True, description="report suppliers that sign two answers to one receipt, so that they are slashed"
+    )
     confirmations: int | None = Field(
         default=None,
         ge=0,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
 import structlog
 from aiohttp import web
+from prometheus_client.core import Metric
 from sqlalchemy import Engine
 
 from pocketnode import daemon
@@ -76,6 +77,7 @@ class Outside:
     proofs : shows users that a relay is in its session's records.
     files : gives suppliers whole sessions' records.
     panels : parts of the dashboard that show what the chain and the records say.
+    metrics : further samples for /metrics.
     shared : what is counted together with other workers.
     name : of this process among all that share the store, at most 32 characters.
     place : where this worker of several is; None for a gateway of one process.
@@ -89,6 +91,7 @@ class Outside:
     panels: Sequence[Panel] = ()
     proofs: Proofs | None = None
     files: RecordFiles | None = None
+    metrics: Callable[[], Iterable[Metric]] = tuple
     shared: Shared = field(default_factory=Shared)
     name: str = "0"
     place: Place | None = None
@@ -114,7 +117,7 @@ class GatewayDaemon:
         self.port = 0
         self.admin_port = 0
         self.started = asyncio.Event()
-        self.metrics = Metrics()
+        self.metrics = Metrics(outside.metrics)
         self._jobs = jobs or {}
         self._outside = outside
         shared = outside.shared

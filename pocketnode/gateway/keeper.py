@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -52,6 +52,7 @@ class Kept:
     address : the gateway's, 20 bytes.
     catalog : shared with who reloads.
     socket : where workers ask the keeper.
+    metrics : further samples for /metrics.
     """
 
     address: bytes
@@ -61,6 +62,7 @@ class Kept:
     workers: Workers
     socket: Path
     panels: Sequence[Panel] = ()
+    metrics: Callable[[], Iterable[Metric]] = tuple
 
 
 class GatheredFacts:
@@ -127,7 +129,7 @@ class GatheredFacts:
         )
         for worker in self._workers.all:
             restarts.add_metric([str(worker.number)], worker.restarts)
-        return [running, restarts]
+        return [running, restarts, *self._kept.metrics()]
 
 
 class Keeper:

@@ -52,9 +52,15 @@ class Histogram:
 
 
 class Metrics:
-    """One for the daemon. Labels are services, routes and verdicts: all bounded by the configuration."""
+    """One for the daemon. Labels are services, routes and verdicts: all bounded by the configuration.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    more : samples of others, made when Prometheus asks.
+    """
+
+    def __init__(self, more: Callable[[], Iterable[Metric]] = tuple) -> None:
+        self.more = more
         self.requests: Counter[tuple[str, int]] = Counter()  # route, HTTP status
         self.attempts: Counter[tuple[str, Verdict]] = Counter()  # service, verdict
         self.served: Counter[tuple[str, str]] = Counter()  # service, from where: supplier, cache, local, shared
@@ -114,6 +120,7 @@ class _Collector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from self._traffic()
         yield from self._suppliers()
+        yield from self._metrics.more()
 
     def _traffic(self) -> Iterable[Metric]:
         metrics = self._metrics

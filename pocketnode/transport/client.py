@@ -14,6 +14,7 @@ from pocketnode.protocol import lane as lanes
 from pocketnode.protocol.digest import receipt_digest
 from pocketnode.protocol.payload import payload_hash
 from pocketnode.protocol.types import Receipt, SignedReceipt
+from pocketnode.transport.answers import KeptAnswers, SecondAnswers
 from pocketnode.transport.channels import CONNECT_TIMEOUT_S, ClientCertificate, open_channel
 from pocketnode.transport.grpc_options import CHUNK_BYTES, PATH, PROTOCOL_VERSION
 from pocketnode.transport.outbox import Outbox
@@ -35,6 +36,7 @@ async def open_lane(
     key: Key,
     domain: Domain,
     client: ClientCertificate | None = None,
+    answers: KeptAnswers | None = None,
 ) -> Lane:
     """Open a lane to the supplier at `endpoint` and return it once the supplier has agreed.
 
@@ -43,6 +45,7 @@ async def open_lane(
     opening : `gateway` must be `key`'s address.
     fingerprint : of the supplier's certificate, as registered; zero for plain text.
     client : shown to a supplier that asks for a certificate.
+    answers : takes the answers of this lane that are worth keeping.
 
     Raises
     ------
@@ -55,7 +58,7 @@ async def open_lane(
     call = channel.stream_stream(
         PATH, request_serializer=GatewayFrame.SerializeToString, response_deserializer=SupplierFrame.FromString
     )()
-    lane = Lane(opening, channel, call, key, domain)
+    lane = Lane(opening, channel, call, key, domain, answers or KeptAnswers())
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await lane.start()
@@ -71,7 +74,15 @@ async def open_lane(
 class Lane:
     """Implements `ports.LaneClient`."""
 
-    def __init__(self, opening: Opening, channel: grpc.aio.Channel, stream: Stream, key: Key, domain: Domain) -> None:
+    def __init__(
+        self,
+        opening: Opening,
+        channel: grpc.aio.Channel,
+        stream: Stream,
+        key: Key,
+        domain: Domain,
+        answers: KeptAnswers,
+    ) -> None:
         self.opening = opening
         self.terms = LaneTerms(credit_limit=0)
         self._channel = channel
@@ -83,6 +94,8 @@ class Lane:
         self._held = 0
         self._backend = b""
         self._error: PocketError | None = None
+        self._answers = answers
+        self._second = SecondAnswers(answers, opening.supplier, domain)
         self._outbox = Outbox[GatewayFrame](GatewayFrame, stream.write)
         self._pump: asyncio.Future[None] | None = None
         self._reader: asyncio.Future[None] | None = None
@@ -260,10 +273,14 @@ class Lane:
             reply = self._replies.get(message.answer.seq)
             if reply is not None:
                 reply.take_head(message.answer.head, message.answer.body)
+            else:
+                self._second.begin(message.answer.seq, message.answer.head, message.answer.body)
         elif kind == "chunk":
             reply = self._replies.get(message.chunk.seq)
             if reply is not None:
                 reply.take_part(message.chunk.body)
+            else:
+                self._second.go_on(message.chunk.seq, message.chunk.body)
         elif kind == "done":
             self._done(message.done)
         elif kind == "need_hold":
@@ -274,9 +291,13 @@ class Lane:
     def _done(self, done: Done) -> None:
         self._backend = done.backend or self._backend
         reply = self._replies.pop(done.seq, None)
-        if reply is not None:
-            self._held -= reply.sent.signed.receipt.hold
-            reply.take_done(done, self._backend)
+        if reply is None:
+            self._second.end(done, self._backend)
+            return
+        self._held -= reply.sent.signed.receipt.hold
+        reply.take_done(done, self._backend)
+        if (ended := reply.ended or reply.refused) is not None:
+            self._answers.add(ended)
 
     def _fail(self, error: PocketError) -> None:
         """End the lane: everyone who waits on it gets `error`."""
