@@ -14,6 +14,7 @@ from aiohttp import web
 from pocketnode.gateway.access import Access, Holder
 from pocketnode.gateway.config import Limits
 from pocketnode.gateway.refusal import NO_KEY, OVERLOADED, TOO_LARGE, TOO_SLOW, Refused
+from pocketnode.gateway.trail import Trail
 
 REQUEST_ID: Final = "x-request-id"
 REQUEST_ID_CHARS_MOST: Final = 128
@@ -119,9 +120,14 @@ async def _read(request: web.Request, most: int) -> bytes:
     return bytes(body)
 
 
-def refusal_headers(refused: Refused, request_id: str) -> dict[str, str]:
-    """Return the headers of an error answer."""
-    headers = {REQUEST_ID: request_id, **refused.headers}
+def refusal_headers(refused: Refused, request_id: str, trail: Trail | None = None) -> dict[str, str]:
+    """Return the headers of an error answer, with what its user may still do and who was asked."""
+    headers = {REQUEST_ID: request_id}
+    if trail is not None and trail.holder is not None:
+        headers.update(limit_headers(trail.holder))
+    headers.update(refused.headers)
+    if trail is not None and trail.attempts:
+        headers.update(trail.headers())
     if refused.retry_after_s > 0:
         headers["Retry-After"] = str(max(1, math.ceil(refused.retry_after_s)))
     if refused.reason.status == 401:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -10,8 +11,8 @@ from pocketnode.errors import ConfigError
 from pocketnode.gateway.config import BODY_MIB_MOST, host_port
 from pocketnode.gateway.gate import Gate
 from pocketnode.gateway.metrics import Metrics
-from pocketnode.gateway.openai_api import OpenAiApi, refusal
-from pocketnode.gateway.refusal import INTERNAL, NOT_ALLOWED_VERB, Reason, Refused
+from pocketnode.gateway.openai_api import OpenAiApi, internal, refusal
+from pocketnode.gateway.refusal import NOT_ALLOWED_VERB, Reason, Refused
 from pocketnode.gateway.relay_api import RelayApi
 from pocketnode.gateway.rpc_api import TARGET, RpcApi
 from pocketnode.gateway.rpc_ws import RpcSockets
@@ -28,6 +29,7 @@ PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "*, Authorization",
     "Access-Control-Max-Age": "86400",
 }
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LINGER_S: Final = 1.0  # for the rest of a body that was refused
 
 
@@ -50,10 +52,10 @@ class Ingress:
         self.app = web.Application(client_max_size=BODY_BYTES_MOST)  # `Gate.body` keeps the configured limit
         for path in POSTS:
             self.app.router.add_post(path, openai.post)
-        self.app.router.add_get("/v1/models", openai.models)
-        self.app.router.add_get("/v1/models/{model:.+}", openai.model)
-        self.app.router.add_get("/v1/relays/{digest}", relays.get)
-        self.app.router.add_get("/v1/records/{pot}", relays.records)
+        self.app.router.add_get("/v1/models", self._safe(openai.models))
+        self.app.router.add_get("/v1/models/{model:.+}", self._safe(openai.model))
+        self.app.router.add_get("/v1/relays/{digest}", self._safe(relays.get))
+        self.app.router.add_get("/v1/records/{pot}", self._safe(relays.records))
         self.app.router.add_post("/rpc/{service}", rpc.post)
         self.app.router.add_post("/rpc/{service}/{key}", rpc.post)
         for path in ("/rpc/{service}", "/rpc/{service}/{key}"):
@@ -101,6 +103,19 @@ class Ingress:
         for site in list(self._runner.sites):
             await site.stop()
 
+    def _safe(self, handler: Handler) -> Handler:
+        """Return a handler whose bugs are told to users in their own protocol; those of requests do that themselves."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except web.HTTPException:
+                raise
+            except Exception:
+                return internal(self._gate.request_id(request))
+
+        return answer
+
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return await self._unknown(request)
@@ -127,8 +142,3 @@ class Ingress:
             response.headers.update(CORS)  # a key that is bound to origins refuses the others itself
         resource = request.match_info.route.resource
         self._metrics.answered(resource.canonical if resource is not None else "other", response.status)
-
-
-def internal(request_id: str) -> web.Response:
-    """Return what a user sees of a bug of ours."""
-    return refusal(Refused(INTERNAL, "the gateway failed; the error is logged", retry_after_s=1), request_id)

@@ -17,7 +17,7 @@ from pocketnode.gateway.continuing import Continuation, Delivered, Diverged
 from pocketnode.gateway.llm_codec import Asked, counts, cut_output, cut_units_most, is_sound
 from pocketnode.gateway.orders import Order, Stream
 from pocketnode.gateway.recount import Recount, Told, texts_of_stream
-from pocketnode.gateway.refusal import NO_SUPPLIER, Refused
+from pocketnode.gateway.refusal import NO_SUPPLIER, Refused, bug
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.sse import KEEP_ALIVE, Meter, error_event
 from pocketnode.protocol.quality import Verdict
@@ -98,6 +98,12 @@ class Streaming:
             except (PocketError, TimeoutError) as error:
                 stream.attempt.failed(error)
                 self._relaying.leave(stream.attempt, error)
+            except Exception:  # a bug of ours: the answer has begun, so it is told of in the stream
+                log.exception("a stream failed for a reason of our own")
+                if stream.attempt.verdict is None:
+                    await stream.attempt.cancel()
+                await end(response, error_event(bug()))
+                return
             else:
                 self.whole = True
                 await end(response, self.meter.done + self._proof(stream))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 import orjson
+import structlog
 from aiohttp import web
 
 from pocketnode.errors import PocketError
@@ -23,7 +24,16 @@ from pocketnode.gateway.llm_stream import Agrees, Streaming
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.orders import Answer, Order, Stream
 from pocketnode.gateway.recount import Recount, Told, texts_of
-from pocketnode.gateway.refusal import INTERNAL, NO_MODEL, NO_SUPPLIER, NOT_READY, TIMED_OUT, Refused, openai_error
+from pocketnode.gateway.refusal import (
+    INTERNAL,
+    NO_MODEL,
+    NO_SUPPLIER,
+    NOT_READY,
+    TIMED_OUT,
+    Refused,
+    bug,
+    openai_error,
+)
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.reporting import LEFT, PARENT, Reporting
 from pocketnode.gateway.sessions import Sessions
@@ -37,6 +47,8 @@ STREAM_HEADERS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "
 DEFAULT_CONTEXT: Final = 1_000_000
 FALL_BACK_ON: Final = (NO_SUPPLIER, NOT_READY, TIMED_OUT)
 WANTS_PROOF: Final = "x-pocketnode-verify"
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -95,6 +107,9 @@ class OpenAiApi:
         except Refused as refused:
             trail.status = refused.reason.status
             return refusal(refused, request_id, trail)
+        except Exception:
+            trail.status = INTERNAL.status
+            return internal(request_id, trail)
         finally:
             self._gate.leave()
             self._reporting.ended(trail, request_id)
@@ -107,21 +122,20 @@ class OpenAiApi:
             listed = [self._model(name) for name in self._names() if _covers(holder, name)]
         except Refused as refused:
             return refusal(refused, request_id)
-        body = orjson.dumps({"object": "list", "data": listed})
-        return web.Response(body=body, content_type=JSON, headers={REQUEST_ID: request_id})
+        return shown({"object": "list", "data": listed}, request_id, holder)
 
     async def model(self, request: web.Request) -> web.Response:
         """Show one model."""
         request_id = self._gate.request_id(request)
         try:
-            await self._gate.holder(request)
+            holder = await self._gate.holder(request)
             name = request.match_info["model"]
             if name not in self._names():
                 raise Refused(NO_MODEL, f"the model {name[:128]!r} does not exist", param="model")
             found = self._model(name)
         except Refused as refused:
             return refusal(refused, request_id)
-        return web.Response(body=orjson.dumps(found), content_type=JSON, headers={REQUEST_ID: request_id})
+        return shown(found, request_id, holder)
 
     # ---- reading
 
@@ -134,7 +148,7 @@ class OpenAiApi:
 
     async def _read_checked(self, request: web.Request, request_id: str, trail: Trail) -> Call:
         holder = await self._gate.holder(request)
-        trail.key = holder.key.id
+        trail.key, trail.holder = holder.key.id, holder
         body = await self._gate.body(request)
         path = request.path
         asked = read_request(path, body, DEFAULT_CONTEXT)
@@ -315,10 +329,20 @@ class _Used:
 
 def refusal(refused: Refused, request_id: str, trail: Trail | None = None) -> web.Response:
     """Return the error answer that OpenAI's clients understand."""
-    headers = refusal_headers(refused, request_id)
-    if trail is not None and trail.attempts:
-        headers.update(trail.headers())
+    headers = refusal_headers(refused, request_id, trail)
     return web.Response(body=openai_error(refused), status=refused.reason.status, headers=headers, content_type=JSON)
+
+
+def internal(request_id: str, trail: Trail | None = None) -> web.Response:
+    """Log a bug of ours, from inside its `except`, and return what the user sees of it."""
+    log.exception("a request failed for a reason of our own", request_id=request_id)
+    return refusal(bug(), request_id, trail)
+
+
+def shown(facts: Any, request_id: str, holder: Holder) -> web.Response:
+    """Return facts as JSON, with the headers of every answer."""
+    headers = {REQUEST_ID: request_id, **limit_headers(holder)}
+    return web.Response(body=orjson.dumps(facts), content_type=JSON, headers=headers)
 
 
 async def _agrees_whole(agrees: Agrees, answer: Answer) -> bool:

@@ -66,6 +66,11 @@ class Refused(PocketError):
         self.param = param
 
 
+def bug() -> Refused:
+    """Return what a user is told of an error that is ours."""
+    return Refused(INTERNAL, "the gateway failed; the error is logged", retry_after_s=1)
+
+
 def openai_error(refused: Refused) -> bytes:
     """Return the body that OpenAI's clients turn into their typed errors."""
     reason = refused.reason

@@ -12,15 +12,14 @@ everyone, and records add times to that, but nothing of requests, answers or use
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 from pocketnode.errors import NotFound
-from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate
-from pocketnode.gateway.openai_api import refusal
+from pocketnode.gateway.gate import REQUEST_ID, Gate
+from pocketnode.gateway.openai_api import refusal, shown
 from pocketnode.gateway.ports import Proofs, RecordFiles
 from pocketnode.gateway.refusal import INVALID, OVERLOADED, Reason, Refused
 
@@ -53,7 +52,7 @@ class RelayApi:
                 reservation.settle(0)
         except Refused as refused:
             return refusal(refused, request_id)
-        return web.Response(body=json.dumps(facts).encode(), content_type=JSON, headers={REQUEST_ID: request_id})
+        return shown(facts, request_id, holder)
 
     async def records(self, request: web.Request) -> web.StreamResponse:
         """Send the file with a pot's records; HTTP ranges are understood."""

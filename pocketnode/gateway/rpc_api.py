@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from pocketnode.gateway.access import Holder
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
 from pocketnode.gateway.metrics import Metrics
-from pocketnode.gateway.refusal import NO_SERVICE, Refused, rpc_error
+from pocketnode.gateway.refusal import INTERNAL, NO_SERVICE, Refused, bug, rpc_error
 from pocketnode.gateway.reporting import PARENT, Reporting
 from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, parse
 from pocketnode.gateway.rpc_items import CACHE, Replied, RpcItems
@@ -23,6 +24,7 @@ SOCKET: Final = "/rpc/{service} websocket"
 BATCH: Final = "batch"
 UNKNOWN: Final = "unknown"  # a method that is not sold: its name would be a label that strangers choose
 TARGET: Final = "Target-Service-Id"
+log = structlog.get_logger()
 KEPT: Final = ("hit", "shared")  # how the cache's header begins where no supplier was asked
 
 
@@ -52,6 +54,10 @@ class RpcApi:
         except Refused as refused:
             trail.status = refused.reason.status
             return _refusal(refused, request_id, trail)
+        except Exception:
+            log.exception("a request failed for a reason of our own", request_id=request_id)
+            trail.status = INTERNAL.status
+            return _refusal(bug(), request_id, trail)
         finally:
             self._gate.leave()
             self._reporting.ended(trail, request_id)
@@ -73,7 +79,7 @@ class RpcApi:
             service = self.service(request)
             name = trail.service = service.name
             holder = await self._gate.holder(request, name)
-            trail.key = holder.key.id
+            trail.key, trail.holder = holder.key.id, holder
             return holder, service, parse(await self._gate.body(request), self._gate.limits.batch_items)
         except Refused as refused:
             self._metrics.turned_away(name, refused)
@@ -136,9 +142,7 @@ class RpcApi:
 
 
 def _refusal(refused: Refused, request_id: str, trail: Trail | None = None) -> web.Response:
-    headers = refusal_headers(refused, request_id)
-    if trail is not None and trail.attempts:
-        headers.update(trail.headers())
+    headers = refusal_headers(refused, request_id, trail)
     return web.Response(
         body=rpc_error(refused, refused.raw_id),
         status=refused.reason.status,

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from pocketnode.gateway.access import Holder
 from pocketnode.gateway.attempt import Attempt
 from pocketnode.protocol.quality import Verdict
 from pocketnode.protocol.statement import UNITS_PER_PRICE
@@ -31,10 +32,12 @@ class Trail:
     units, worth : what its user is charged; worth in `units * price`.
     cache : why no supplier was asked, where none was.
     parent : the user's own `traceparent`, as sent.
+    holder : whose key it came with, once that is known: errors tell of its limits too.
     """
 
     route: str
     parent: str | None = None
+    holder: Holder | None = None
     service: str = ""
     what: str = ""
     key: str = ""
