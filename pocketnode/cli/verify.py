@@ -19,7 +19,10 @@ from pocketnode.cli.output import json_option, print_facts
 from pocketnode.cli.verify_root import under_root
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import BadInput, NotFound, RemoteError
-from pocketnode.gateway.trust import PINNED, PROOF
+from pocketnode.gateway.llm_codec import with_model
+from pocketnode.gateway.refusal import Refused
+from pocketnode.gateway.saved import batch_item, signed_events
+from pocketnode.gateway.trust import MODEL, PINNED, PROOF
 from pocketnode.gateway.verifying import Verified, as_relayed
 from pocketnode.gateway.verifying import verify as verify_proof
 from pocketnode.protocol.payload import AnswerHead, RequestHead, encode_answer, encode_request
@@ -47,6 +50,9 @@ file_type = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--answer", "answer_file", type=file_type, required=True, help="The body that came, byte for byte.")
 @click.option("--headers", "headers_file", type=file_type, help="The answer's headers, as `curl -D FILE` saves them.")
 @click.option("--proof", help=f"The value of {PROOF}, where there is no header file.")
+@click.option(
+    "--item", type=int, help="Which item of a batch, counted from 0, where --request and --answer are batches."
+)
 @click.option("--path", "path", default="/", show_default=True, help="/ for JSON-RPC, else the OpenAI path.")
 @click.option("--content-type", help="The answer's type, where there is no header file.")
 @click.option("--application", type=ADDRESS, help="Who paid: to check the session.")
@@ -64,7 +70,8 @@ def verify(**given: Any) -> None:
 
     Offline it shows that the named supplier signed this very answer to this very request. With --rpc, --application
     and --service it also shows that this supplier was in that session; with --gateway, once the session is stated, that
-    the answer's record is under the root that the statement put on chain.
+    the answer's record is under the root that the statement put on chain. A stream and a batch are saved whole, and
+    asked for with the header `x-pocketnode-verify: 1`; --item picks one of a batch.
 
     \b
     Example:
@@ -86,6 +93,7 @@ def _verify(
     proof: str | None,
     path: str,
     content_type: str | None,
+    item: int | None,
     application: bytes | None,
     service: str | None,
     number: int | None,
@@ -94,11 +102,20 @@ def _verify(
 ) -> dict[str, Any]:
     deployed = deployments.read(deployment)
     lines = headers_file.read_text(errors="replace").splitlines() if headers_file else []
-    text, answer_type = proof or _proof_in(lines), content_type or _value(lines, "content-type") or "application/json"
+    answer_type = content_type or _value(lines, "content-type") or "application/json"
+    request, answer = request_file.read_bytes(), answer_file.read_bytes()
+    proof = proof or _value(lines, PROOF, item)
+    if answer_type.startswith("text/event-stream"):
+        answer, said = signed_events(answer)
+        proof = proof or said
+    elif item is not None:
+        request, answer = batch_item(request, answer, item)
+    if not proof:
+        raise BadInput(f"no {PROOF}: give --proof or --headers; an answer from the gateway's cache has none")
+    request = as_relayed(_with_model(request, _value(lines, MODEL)), _value(lines, PINNED, item))
     request_head = encode_request(RequestHead("POST", path, {"content-type": "application/json"}))
-    answer_head = encode_answer(AnswerHead(200, {"content-type": answer_type}))
-    request = as_relayed(request_file.read_bytes(), _value(lines, PINNED))
-    checked = verify_proof(deployed.domain, text, request_head, request, answer_head, answer_file.read_bytes())
+    answer_head = encode_answer(AnswerHead(_status(lines), {"content-type": answer_type}))
+    checked = verify_proof(deployed.domain, proof, request_head, request, answer_head, answer)
     facts = {
         "signed_by": checksum(checked.receipt.supplier),
         "session": "0x" + checked.receipt.session.hex(),
@@ -151,16 +168,31 @@ def _number_of(now: int, payer: bytes, service: str, checked: Verified) -> int:
     raise NotFound("the proof is of no session of this application and service in the last 5000: give --number")
 
 
-def _proof_in(lines: list[str]) -> str:
-    found = _value(lines, PROOF) or next((line.split(PROOF, 1)[1].strip() for line in lines if PROOF in line), "")
-    if not found:
-        raise BadInput(f"no {PROOF}: give --proof or --headers; an answer from the gateway's cache has none")
-    return found
+def _with_model(request: bytes, model: str) -> bytes:
+    """Return a request as it was relayed where another model stood in for the one that it names."""
+    if not model:
+        return request
+    try:
+        return with_model(request, model)
+    except (Refused, ValueError) as error:
+        raise BadInput("the request names no model that another could stand in for") from error
 
 
-def _value(lines: list[str], header: str) -> str:
+def _status(lines: list[str]) -> int:
+    """Return the status of the answer that the saved headers are of; 200 where there are none."""
+    found = [line.split()[1] for line in lines if line.startswith("HTTP/") and len(line.split()) > 1]
+    return int(found[-1]) if found and found[-1].isdigit() else 200
+
+
+def _value(lines: list[str], header: str, item: int | None = None) -> str:
+    """Return the value of a header; of those that tell of one item of a batch each, that item's."""
     for line in lines:
         name, _, value = line.partition(":")
-        if name.strip().lower() == header:
+        if name.strip().lower() != header:
+            continue
+        place, colon, rest = value.partition(":")
+        if item is None or not colon:
             return value.strip()
+        if place.strip() == str(item):
+            return rest.strip()
     return ""

@@ -43,11 +43,10 @@ from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.protocol.quality import Verdict
 from pocketnode.services.spec import Tokens
 
-STREAM_HEADERS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+EVENT_STREAM: Final = "text/event-stream"
+STREAM_HEADERS: Final = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 DEFAULT_CONTEXT: Final = 1_000_000
 FALL_BACK_ON: Final = (NO_SUPPLIER, NOT_READY, TIMED_OUT)
-WANTS_PROOF: Final = "x-pocketnode-verify"
-
 log = structlog.get_logger()
 
 
@@ -64,6 +63,7 @@ class Call:
     request_id: str
     whole_proof: bool
     trail: Trail
+    renamed: bool = False  # another model is asked than the user named
 
 
 class OpenAiApi:
@@ -149,7 +149,7 @@ class OpenAiApi:
     async def _read_checked(self, request: web.Request, request_id: str, trail: Trail) -> Call:
         holder = await self._gate.holder(request)
         trail.key, trail.holder = holder.key.id, holder
-        body = await self._gate.body(request)
+        body = given = await self._gate.body(request)
         path = request.path
         asked = read_request(path, body, DEFAULT_CONTEXT)
         service, model = self._route(asked.model)
@@ -161,9 +161,10 @@ class OpenAiApi:
         if model != asked.model:
             body = with_model(body, model)
         asked = read_request(path, body, tokens.context)
-        whole_proof = request.headers.get(WANTS_PROOF) is not None
+        whole_proof = request.headers.get(trust.WANTS_PROOF) is not None
         trail.service, trail.what = service.name, asked.model
-        return Call(path, body, asked, service, tokens, holder, request_id, whole_proof, trail)
+        renamed = body is not given
+        return Call(path, body, asked, service, tokens, holder, request_id, whole_proof, trail, renamed)
 
     def _route(self, name: str) -> tuple[Service, str]:
         """Return the service and model that answer a name: itself or its alias, else the first fall-back served."""
@@ -201,7 +202,7 @@ class OpenAiApi:
         body = with_model(call.body, model)
         call.trail.service, call.trail.what = service.name, model
         asked = read_request(call.path, body, tokens.context)
-        return replace(call, body=body, asked=asked, service=service, tokens=tokens)
+        return replace(call, body=body, asked=asked, service=service, tokens=tokens, renamed=True)
 
     async def _answer(self, request: web.Request, call: Call, watched: Watched) -> web.StreamResponse:
         hold, most = holds(call.asked, call.tokens)
@@ -243,6 +244,8 @@ class OpenAiApi:
         used.book(answer.attempt.units, answer.attempt.seat.supplier.price)
         call.trail.charge(used.units, used.worth)
         headers = {REQUEST_ID: call.request_id, **trust.headers_of(answer.attempt, answer.head)}
+        if call.renamed:
+            headers[trust.MODEL] = call.asked.model
         headers.update(call.trail.headers())
         headers.update(limit_headers(call.holder))
         return web.Response(body=body, status=status, headers=headers)
@@ -257,6 +260,10 @@ class OpenAiApi:
         attempt = stream.attempt
         headers = {REQUEST_ID: call.request_id, **STREAM_HEADERS, **limit_headers(call.holder)}
         headers.update(call.trail.begun())
+        if (kind := stream.head.headers.get("content-type", "")).startswith(EVENT_STREAM):
+            headers["Content-Type"] = kind  # as it is signed
+        if call.renamed:
+            headers[trust.MODEL] = call.asked.model
         headers[trust.SUPPLIER], headers[trust.SESSION] = attempt.seat.supplier_hex, attempt.active.session_hex
         response = web.StreamResponse(headers=headers)
         timeout_s = call.service.spec.timeout_s

@@ -7,7 +7,9 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from multidict import CIMultiDict
 
+from pocketnode.gateway import trust
 from pocketnode.gateway.access import Holder
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
@@ -25,6 +27,8 @@ BATCH: Final = "batch"
 UNKNOWN: Final = "unknown"  # a method that is not sold: its name would be a label that strangers choose
 TARGET: Final = "Target-Service-Id"
 log = structlog.get_logger()
+PROVING: Final = (trust.PROOF, trust.PINNED)
+PROOFS_MOST: Final = 128  # more would be headers longer than clients take
 KEPT: Final = ("hit", "shared")  # how the cache's header begins where no supplier was asked
 
 
@@ -68,9 +72,12 @@ class RpcApi:
             replied = await self.single(service, holder, parsed, trail)
             headers = {REQUEST_ID: request_id, **replied.headers, **trail.headers(), **limit_headers(holder)}
             return web.Response(body=replied.body, status=200 if replied.body else 204, headers=headers)
-        body = await self.batch(service, holder, parsed, trail)
-        headers = {REQUEST_ID: request_id, **trail.headers(), **limit_headers(holder)}
-        return web.Response(body=body, status=200 if body else 204, headers=headers, content_type=JSON)
+        replies = await self._replies(service, holder, parsed, trail)
+        body = _joined(replies)
+        told = CIMultiDict({REQUEST_ID: request_id, **trail.headers(), **limit_headers(holder)})
+        if trust.WANTS_PROOF in request.headers:
+            told.extend(_proofs(replies))
+        return web.Response(body=body, status=200 if body else 204, headers=told, content_type=JSON)
 
     async def _read(self, request: web.Request, trail: Trail) -> tuple[Holder, Service, Item | list[Item | Refused]]:
         """Return who asks whom for what."""
@@ -99,7 +106,7 @@ class RpcApi:
         try:
             if isinstance(parsed, Item):
                 return (await self.single(service, holder, parsed, trail)).body
-            return await self.batch(service, holder, parsed, trail)
+            return _joined(await self._replies(service, holder, parsed, trail))
         except Refused as refused:
             trail.status = refused.reason.status
             raise
@@ -121,24 +128,37 @@ class RpcApi:
             watched.kept = replied.headers.get(CACHE, "").startswith(KEPT)
             return replied
 
-    async def batch(self, service: Service, holder: Holder, items: list[Item | Refused], trail: Trail) -> bytes:
-        """Return the answers in the order of their requests."""
+    async def _replies(
+        self, service: Service, holder: Holder, items: list[Item | Refused], trail: Trail
+    ) -> list[Replied]:
+        """Return the answers to a batch in the order of its items, an empty one to a notification."""
         trail.what = BATCH
         at_once = asyncio.Semaphore(self._gate.limits.batch_concurrency)
-        replies = await asyncio.gather(*(self._batch_item(service, holder, item, at_once, trail) for item in items))
-        bodies = [body for body in replies if body]
-        return b"[" + b",".join(bodies) + b"]" if bodies else b""
+        return await asyncio.gather(*(self._batch_item(service, holder, item, at_once, trail) for item in items))
 
     async def _batch_item(
         self, service: Service, holder: Holder, item: Item | Refused, at_once: asyncio.Semaphore, trail: Trail
-    ) -> bytes:
+    ) -> Replied:
         if isinstance(item, Refused):
-            return rpc_error(item, item.raw_id)
+            return Replied(rpc_error(item, item.raw_id), {})
         async with at_once:
             try:
-                return (await self._watched(service, holder, item, trail)).body
+                return await self._watched(service, holder, item, trail)
             except Refused as refused:
-                return b"" if item.raw_id == NOTIFICATION else rpc_error(refused, item.raw_id)
+                return Replied(b"" if item.raw_id == NOTIFICATION else rpc_error(refused, item.raw_id), {})
+
+
+def _joined(replies: list[Replied]) -> bytes:
+    bodies = [reply.body for reply in replies if reply.body]
+    return b"[" + b",".join(bodies) + b"]" if bodies else b""
+
+
+def _proofs(replies: list[Replied]) -> list[tuple[str, str]]:
+    """Return the headers with which each item of a batch can be checked alone: `ITEM: VALUE`, counted from 0."""
+    found: list[tuple[str, str]] = []
+    for place, reply in enumerate(replies[:PROOFS_MOST]):
+        found += [(name, f"{place}: {reply.headers[name]}") for name in PROVING if name in reply.headers]
+    return found
 
 
 def _refusal(refused: Refused, request_id: str, trail: Trail | None = None) -> web.Response:

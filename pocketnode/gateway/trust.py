@@ -25,6 +25,8 @@ RELAY: Final = "x-pocketnode-relay"
 SIGNATURE: Final = "x-pocketnode-signature"
 PROOF: Final = "x-pocketnode-proof"
 PINNED: Final = "x-pocketnode-pinned"
+MODEL: Final = "x-pocketnode-model"  # the model that was asked instead of the one that the user named
+WANTS_PROOF: Final = "x-pocketnode-verify"  # for a stream or a batch: a whole answer has its proof in any case
 
 
 def headers_of(attempt: Attempt, head: AnswerHead) -> dict[str, str]:
