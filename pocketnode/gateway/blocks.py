@@ -31,6 +31,9 @@ class Elsewhere(Protocol):
     def show(self, client: str, number: int, anew: bool) -> None:
         """Tell them what a client was shown; `anew` where what they know is not believed any more."""
 
+    def called(self, tag: str, number: int) -> int:
+        """Return the newest block that was called so anywhere, `number` included."""
+
 
 class Blocks:
     """One for each JSON-RPC service.
@@ -98,6 +101,10 @@ class Blocks:
         self._shown.move_to_end(client)
         while len(self._shown) > CLIENTS_MOST:
             self._shown.popitem(last=False)
+
+    def called(self, tag: str, number: int) -> int:
+        """Return the newest block that was ever called so, such as `finalized`, in any worker; `number` included."""
+        return number if self._elsewhere is None else self._elsewhere.called(tag, number)
 
     def noted(self, client: str) -> int:
         """Return the highest head that a client was shown, believed or not; 0 for none."""

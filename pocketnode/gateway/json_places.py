@@ -70,6 +70,30 @@ def with_item(body: bytes, name: str, position: int, value: bytes) -> bytes:
     return (text[:start] + kept + value.decode() + "]" + text[end:]).encode()
 
 
+def with_place(body: bytes, place: str, value: bytes) -> bytes:
+    """Return a request with one parameter replaced: `place` is its position, or that of an object and a field in it.
+
+    >>> with_place(b'{"params":["0x1","latest"]}', "1", b'"0x2"')
+    b'{"params":["0x1","0x2"]}'
+    >>> with_place(b'{"params":[{ "fromBlock":"latest" }]}', "0.fromBlock", b'"0x2"')
+    b'{"params":[{ "fromBlock":"0x2" }]}'
+    >>> with_place(b'{"params":[{"address":"0x1"}]}', "0.toBlock", b'"0x2"')
+    b'{"params":[{"address":"0x1","toBlock":"0x2"}]}'
+    """
+    position, _, name = place.partition(".")
+    if name:
+        old = items((field(body, "params") or b"[]").decode())[int(position)]
+        value = with_field(old, name, value) if field(old, name) is not None else _with_new(old, name, value)
+    return with_item(body, "params", int(position), value)
+
+
+def _with_new(body: bytes, name: str, value: bytes) -> bytes:
+    text = body.decode()
+    end = max((end for _, _, end in fields(text)), default=0)
+    at = end or text.index("{") + 1
+    return (text[:at] + ("," if end else "") + f'"{name}":' + value.decode() + text[at:]).encode()
+
+
 def _places(text: str) -> list[tuple[int, int]]:
     """Return start and end of each item of the JSON array in `text`."""
     found: list[tuple[int, int]] = []

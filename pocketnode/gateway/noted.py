@@ -45,6 +45,10 @@ class NotedHeads:
         else:
             self._notes.raise_to(identity, number)
 
+    def called(self, tag: str, number: int) -> int:
+        """Return the newest block that a worker knows to be called so, `number` included; 0 for none."""
+        return self._notes.raise_to(slot_id("tag", self._service, tag), number)
+
     def _noted(self) -> tuple[int, float]:
         note = self._notes.get(self._head_id)
         if note is None:

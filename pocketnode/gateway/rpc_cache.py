@@ -106,7 +106,7 @@ def block_of(method: Method, params: Any, value: Any) -> int | None:
     if method.block is not None:
         given = params[method.block] if isinstance(params, list) and len(params) > method.block else None
         if isinstance(given, dict):
-            given = given.get("blockNumber")
+            given = given.get("toBlock" if method.range else "blockNumber")
         return quantity(given)
     if isinstance(value, dict):
         return quantity(value.get("blockNumber")) if "blockNumber" in value else quantity(value.get("number"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -14,7 +12,6 @@ import orjson
 
 from pocketnode.gateway import trust
 from pocketnode.gateway.access import Holder
-from pocketnode.gateway.active import ActiveSession
 from pocketnode.gateway.blocks import Blocks, quantity
 from pocketnode.gateway.broadcast import Broadcasting
 from pocketnode.gateway.catalog import Catalog, Service
@@ -25,22 +22,22 @@ from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.noted import NotedFilters, NotedHeads
 from pocketnode.gateway.orders import Answer, Order
-from pocketnode.gateway.pinning import Pinning, pinned
+from pocketnode.gateway.own_asking import HEAD, OwnAsking
+from pocketnode.gateway.pinning import Pin, Pinning, header_of, pinned
 from pocketnode.gateway.ranges import joined, parts_of
 from pocketnode.gateway.refusal import INTERNAL, INVALID, NO_METHOD, Refused
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_cache import Key, RpcCache, key_of
 from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, numbered, result
-from pocketnode.gateway.rpc_judging import judge
+from pocketnode.gateway.rpc_judging import check_answer
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.sharing import Sharing
-from pocketnode.gateway.statics import Statics
+from pocketnode.gateway.showing import moves, shown_in
+from pocketnode.gateway.statics import Statics, computed
 from pocketnode.gateway.trail import Trail
-from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.services.spec import Method
 from pocketnode.store.notes import Notes
 
-HEAD: Final = encode_request(RequestHead("POST", "/", {"content-type": JSON}))
 CACHE: Final = "x-pocketnode-cache"
 HEDGE_BYTES_MOST: Final = 32 * 1024
 WATCH_EVERY_S: Final = 5.0
@@ -48,10 +45,11 @@ WATCH_EVERY_S: Final = 5.0
 
 @dataclass(slots=True)
 class Replied:
-    """The answer to one item; empty for a notification."""
+    """The answer to one item; empty for a notification. `view` are the blocks that stood in place of its tags."""
 
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    view: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -88,7 +86,8 @@ class RpcItems:
         self._ledger = ledger
         self._metrics = metrics
         self._broadcasting = Broadcasting(relaying)
-        self._statics = Statics(self.ask, time.monotonic)
+        self.own = OwnAsking(catalog, sessions, relaying, self.blocks)
+        self._statics = Statics(self.own.ask, time.monotonic)
         self._pinnings: dict[str, Pinning] = {}
         self._used: set[str] = set()  # services asked for since the head was last looked for
         self.adopt()
@@ -100,8 +99,8 @@ class RpcItems:
                 self.blocks[service.name] = Blocks(NotedHeads(self._notes, service.name))
                 self._pinnings[service.name] = Pinning(
                     self.blocks[service.name],
-                    partial(self._asked_once, service.name),
-                    partial(self._look_twice, service.name),
+                    partial(self.own.ask_two, service.name),
+                    partial(self.own.look_twice, service.name),
                 )
 
     async def answer(self, service: Service, holder: Holder, item: Item, trail: Trail) -> Replied:
@@ -116,15 +115,40 @@ class RpcItems:
         if method is None or method.subscription:
             raise Refused(NO_METHOD, f"the method {item.method[:64]!r} does not exist here")
         holder.check_method(item.method)
-        parts = parts_of(item, method) if method.split else [item]
-        reservation = holder.reserve(time.time(), method.units * len(parts))
+        asking = Asking(service, holder, item, method, trail)
+        pin = await self._pinnings[service.name].pin(method, item, holder.key.id) if method.pin else None
+        views = [pin.blocks, *([pin.sure] if pin.sure != pin.blocks else [])] if pin is not None else [{}]
+        count = len(parts_of(pinned(item, views[0]), method)) if method.split else 1
+        reservation = holder.reserve(time.time(), method.units * count)
         spent = [0]
         try:
-            if len(parts) == 1:
-                return await self._found(Asking(service, holder, item, method, trail), spent)
-            return await self._together(Asking(service, holder, item, method, trail), parts, spent)
+            replied = await self._viewed(asking, views, spent)
         finally:
             reservation.settle(spent[0])
+        self._note_shown(asking, replied, pin)
+        return replied
+
+    async def _viewed(self, asking: Asking, views: list[dict[str, int]], spent: list[int]) -> Replied:
+        """Answer at the blocks of the first view; at those of the last where no supplier knows them yet."""
+        for view in views:
+            if not view:
+                break
+            method = asking.method if not asking.method.empty else asking.method.model_copy(update={"empty": False})
+            last = view is views[-1]
+            try:
+                replied = await self._whole(replace(asking, item=pinned(asking.item, view), method=method), spent)
+            except Refused:
+                if last:
+                    raise
+                continue
+            if last or not _says_nothing(replied.body):
+                replied.headers[trust.PINNED], replied.view = header_of(view), view
+                return replied
+        return await self._whole(asking, spent)
+
+    async def _whole(self, asking: Asking, spent: list[int]) -> Replied:
+        parts = parts_of(asking.item, asking.method) if asking.method.split else [asking.item]
+        return await (self._found(asking, spent) if len(parts) == 1 else self._together(asking, parts, spent))
 
     async def _together(self, asking: Asking, parts: list[Item], spent: list[int]) -> Replied:
         """Answer a request in parts; the first that is refused refuses all, once the others are through."""
@@ -142,32 +166,27 @@ class RpcItems:
             await asyncio.sleep(WATCH_EVERY_S)
             used, self._used = self._used, set()
             for name in used & self._catalog.services.keys():
-                await self._look(self._catalog.services[name])
+                await self.own.look(self._catalog.services[name])
 
     # ---- where from
 
     async def _found(self, asking: Asking, spent: list[int]) -> Replied:
-        """Answer one request; a tag in it may become the number of a block first."""
-        if asking.method.static and not asking.item.params and asking.item.raw_id != NOTIFICATION:
-            value = await self._statics.get(asking.service, asking.item.method)
-            if value is not None:
-                return self._served(asking, "local", "hit; static", value)
-        pin = await self._pinnings[asking.service.name].pin(asking.method, asking.item, asking.holder.key.id)
-        if pin is None:
-            return await self._found_as_is(asking, spent)
-        method = asking.method if not asking.method.empty else asking.method.model_copy(update={"empty": False})
-        for number in (pin.number, pin.sure):
-            try:
-                one = replace(asking, item=pinned(asking.item, pin.position, number), method=method)
-                replied = await self._found_as_is(one, spent)
-            except Refused:
-                if number == pin.sure:
-                    raise
-                continue
-            if number == pin.sure or not _says_nothing(replied.body):
-                break
-        replied.headers[trust.PINNED] = replace(pin, number=number).header()
-        return replied
+        """Answer one request: here, from the cache, or bought."""
+        if asking.item.raw_id != NOTIFICATION and (known := await self._known_here(asking)) is not None:
+            return self._served(asking, "local", known[0], known[1])
+        return await self._found_as_is(asking, spent)
+
+    async def _known_here(self, asking: Asking) -> tuple[str, bytes] | None:
+        """Return why a result is known without a supplier, and the result; None where it is not."""
+        method, item = asking.method, asking.item
+        if method.answer:
+            return "hit; local", method.answer.encode()
+        if method.compute:
+            return "hit; local", computed(method.compute, item.params)
+        if method.static and not item.params:
+            value = await self._statics.get(asking.service, item.method)
+            return None if value is None else ("hit; static", value)
+        return None
 
     async def _found_as_is(self, asking: Asking, spent: list[int]) -> Replied:
         item, method, service = asking.item, asking.method, asking.service
@@ -222,15 +241,16 @@ class RpcItems:
         if asking.item.raw_id == NOTIFICATION:
             return Replied(b"", trust.headers_of(answer.attempt, answer.head))
         headers = trust.headers_of(answer.attempt, answer.head)
-        if asking.method.sticky or asking.method.head or asking.method.cache != "never":
+        if asking.method.sticky == "makes" or asking.method.head or asking.method.cache != "never":
             body = self._learnt(asking, answer, body, headers, key)
         return Replied(body, headers)
 
     def _order(self, asking: Asking) -> Order:
         item, method = asking.item, asking.method
         current = partial(self._sessions.active, asking.service, asking.holder.application)
-        least = self.blocks[asking.service.name].shown(asking.holder.key.id) if method.head else 0
-        check = _accept_any if item.raw_id == NOTIFICATION else partial(_check, method, item.id, least)
+        at_block = method.shows and method.block is not None and not method.range and moves(method, item.params)
+        least = self.blocks[asking.service.name].shown(asking.holder.key.id) if method.head or at_block else 0
+        check = _accept_any if item.raw_id == NOTIFICATION else partial(check_answer, method, item.id, least)
         order = Order(current, method.pace, HEAD, numbered(item), method.units, method.units, check, method.idempotent)
         safe = method.idempotent and not method.broadcast and not method.sticky
         order.trail = asking.trail.attempts
@@ -262,21 +282,18 @@ class RpcItems:
         if method.sticky == "makes" and (raw := json_field(body, "result")) is not None:
             operator = answer.attempt.seat.supplier.operator
             self._filters.note(asking.holder.key.id, asking.service.name, orjson.loads(raw), operator)
-        self._seen(asking, body)
         if key is not None and method.cache != "never":
             self.cache.keep(key, method, item, body, blocks)
         return body
 
-    def _seen(self, asking: Asking, body: bytes) -> None:
-        """Note the block in an answer as shown, so that what its client reads next is not older."""
-        newest = asking.method.block == 0 and _first(asking.item.params) == "latest"
-        if not newest and (asking.method.block is not None or asking.method.head):
+    def _note_shown(self, asking: Asking, replied: Replied, pin: Pin | None) -> None:
+        """Note the block that an answer tells of, so that what its client reads next is not older."""
+        if pin is not None and pin.newest and replied.view:
+            shown: int | None = max(replied.view.values())
+        elif not asking.method.shows or not replied.body or replied.headers.get(CACHE, "").startswith("hit"):
             return
-        raw = json_field(body, "result")
-        if raw is None or not raw.startswith(b"{"):
-            return
-        number = json_field(raw, "number" if newest else "blockNumber")
-        shown = quantity(orjson.loads(number)) if number is not None else None
+        else:
+            shown = shown_in(asking.method, replied.body) if moves(asking.method, asking.item.params) else None
         if shown is not None:
             self.blocks[asking.service.name].show(asking.holder.key.id, shown)
 
@@ -290,82 +307,6 @@ class RpcItems:
             return b'"' + hex(least).encode() + b'"'
         blocks.show(client, number)
         return raw
-
-    async def _asked_once(self, name: str, method: str, params: list[Any]) -> Any:
-        """Return what `ask` does; requests alike that come meanwhile share it."""
-        key = (name, f"own {method}", orjson.dumps(params))
-        found, _ = await self.sharing.get(key, lambda: self._asked_raw(name, method, params))
-        return orjson.loads(found)
-
-    async def _asked_raw(self, name: str, method: str, params: list[Any]) -> bytes:
-        return orjson.dumps(await self.ask(self._catalog.services[name], method, params))
-
-    async def ask(self, service: Service, name: str, params: list[Any], tried: list[bytes] | None = None) -> Any:
-        """Return the result of a request of the gateway's own; a paid relay like any other, charged to no key.
-
-        Raises
-        ------
-        Refused
-            nobody could answer, or the method is not sold.
-        """
-        return await self._own(service, name, params, tried=tried)
-
-    async def ask_at(self, service: Service, name: str, params: list[Any], only: bytes | None) -> tuple[Any, bytes]:
-        """Return what `ask` does and the operator that answered: that one, unless `only` is None."""
-        found: list[bytes] = []
-        return await self._own(service, name, params, only=only, tried=found), found[-1] if found else only or b""
-
-    async def _own(
-        self,
-        service: Service,
-        name: str,
-        params: list[Any],
-        tried: list[bytes] | None = None,
-        only: bytes | None = None,
-    ) -> Any:
-        method = service.spec.methods.get(name)
-        if method is None:
-            raise Refused(NO_METHOD, f"the service does not sell {name}")
-        body = orjson.dumps({"jsonrpc": "2.0", "id": 0, "method": name, "params": params})
-        current: Callable[[], ActiveSession] = partial(self._sessions.active, service)
-        check = partial(_check, method, 0, 0)
-        order = Order(current, method.pace, HEAD, body, method.units, method.units, check)
-        order.only, order.tried = only, [] if tried is None else tried
-        answer = await self._relaying.whole(order)
-        value = orjson.loads(answer.body).get("result")
-        if method.head and (number := quantity(value)) is not None:
-            operator = answer.attempt.seat.supplier.operator
-            self.blocks[service.name].report(operator, number, time.monotonic())
-        return value
-
-    async def _look_twice(self, name: str) -> None:
-        """Ask two suppliers for the head; who wants to know at the same time shares that."""
-        tried: list[bytes] = []
-
-        async def both() -> bytes:
-            service = self._catalog.services[name]
-            await asyncio.gather(self._look(service, tried), self._look(service, tried))
-            return b""
-
-        await self.sharing.get((name, "heads", b""), both)
-
-    async def _look(self, service: Service, tried: list[bytes] | None = None) -> None:
-        """Ask one supplier for the head."""
-        name = next((n for n, m in service.spec.methods.items() if m.head), None)
-        if name is not None:
-            with suppress(Refused):
-                await self.ask(service, name, [], tried)
-
-
-def _check(method: Method, request_id: object, least_head: int, status: int, body: bytes, units: int) -> Judgement:
-    judgement = judge(method, request_id, body, units)
-    if method.head and judgement is Judgement.TAKE:
-        number = quantity(orjson.loads(body)["result"])
-        if number is None:
-            return Judgement.WRONG
-        if number < least_head:
-            return Judgement.UNSURE  # it lags behind what this client has seen
-    return judgement
 
 
 def _accept_any(status: int, body: bytes, units: int) -> Judgement:

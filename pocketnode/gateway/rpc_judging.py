@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import orjson
 
+from pocketnode.gateway.blocks import quantity
 from pocketnode.gateway.judging import Judgement
+from pocketnode.gateway.showing import shown_in
 from pocketnode.services.spec import Method
 
 # Codes of JSON-RPC 2.0 and EIP-1474.
@@ -69,6 +71,19 @@ def judge(method: Method, request_id: Any, body: bytes, units: int) -> Judgement
     if answer["result"] is None and not method.empty:
         return Judgement.UNSURE
     return Judgement.TAKE
+
+
+def check_answer(
+    method: Method, request_id: object, least_block: int, status: int, body: bytes, units: int
+) -> Judgement:
+    """Return what an answer is worth to a client that was shown block `least_block`: none that is older."""
+    judgement = judge(method, request_id, body, units)
+    if judgement is not Judgement.TAKE or not (method.head or least_block):
+        return judgement
+    number = quantity(orjson.loads(body).get("result")) if method.head else shown_in(method, body)
+    if number is None:
+        return Judgement.WRONG if method.head else judgement
+    return Judgement.UNSURE if number < least_block else judgement  # it lags behind what this client has seen
 
 
 def judge_error(error: Any) -> Judgement:

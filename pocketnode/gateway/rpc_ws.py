@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from pocketnode.gateway.access import Holder
+from pocketnode.gateway.blocks import quantity
 from pocketnode.gateway.catalog import Service
 from pocketnode.gateway.chain_feed import ChainFeed
 from pocketnode.gateway.gate import Gate, refusal_headers
@@ -68,9 +70,10 @@ class RpcSockets:
         feed = self._feeds.get(service.name)
         if feed is None:
             sells = service.spec.methods.get("eth_newPendingTransactionFilter") is not None
-            pending = PendingFeed(partial(self._items.ask_at, service)) if sells else None
-            feed = self._feeds[service.name] = ChainFeed(partial(self._items.ask, service), pending)
-        client = _Client(socket, service, holder, self._api, feed, self._gate.limits.batch_items, request.transport)
+            pending = PendingFeed(partial(self._items.own.ask_at, service)) if sells else None
+            feed = self._feeds[service.name] = ChainFeed(partial(self._items.own.ask, service), pending)
+        items_most, show = self._gate.limits.batch_items, self._items.blocks[service.name].show
+        client = _Client(socket, service, holder, self._api, feed, items_most, request.transport, show)
         try:
             await client.serve()
         finally:
@@ -90,6 +93,7 @@ class _Client:
         feed: ChainFeed,
         items_most: int,
         transport: asyncio.Transport | None,
+        show: Callable[[str, int], None],
     ) -> None:
         self._socket = socket
         self._service = service
@@ -102,6 +106,7 @@ class _Client:
         self._at_once = asyncio.Semaphore(IN_FLIGHT_MOST)
         self._overrun = False
         self._transport = transport
+        self._show = show
 
     async def serve(self) -> None:
         """Read requests, write answers and news, until either side ends it."""
@@ -168,6 +173,8 @@ class _Client:
         return result(item.raw_id or b"null", b"true" if known else b"false")
 
     def _tell(self, identity: str, news: Any) -> None:
+        if isinstance(news, dict) and (number := quantity(news.get("number", news.get("blockNumber")))) is not None:
+            self._show(self._holder.key.id, number)
         params = {"subscription": identity, "result": news}
         self._send(orjson.dumps({"jsonrpc": "2.0", "method": "eth_subscription", "params": params}))
 

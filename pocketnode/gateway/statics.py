@@ -1,11 +1,13 @@
-"""What never changes on a chain, such as its id: asked of several suppliers once, then answered here for good.
+"""What is answered here: what never changes on a chain, such as its id, and what follows from the request alone.
 
-One supplier's word would do harm for as long as it is kept: a wallet signs for the chain that it is told.
+What never changes is asked of several suppliers once, then answered for good. One supplier's word would do harm for as
+long as it is kept: a wallet signs for the chain that it is told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -13,16 +15,37 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import PocketError
 from pocketnode.gateway.catalog import Service
+from pocketnode.gateway.refusal import BAD_PARAMS, Refused
 from pocketnode.gateway.sharing import Sharing
 
 ASKED: Final = 3
+HEX: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 ALONE_S: Final = 600.0  # how long one supplier's word holds where there is no other
 
 log = structlog.get_logger()
 Ask = Callable[[Service, str, list[Any], list[bytes]], Awaitable[Any]]
 Key = tuple[str, str]  # service, method
+
+
+def computed(how: str, params: Any) -> bytes:
+    """Return the result of a method that is a function of its parameters, as JSON; `keccak` hashes the first one.
+
+    Raises
+    ------
+    Refused
+        the parameters are not one string of whole bytes in hex.
+
+    >>> computed("keccak", ["0x"])
+    b'"0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"'
+    """
+    assert how == "keccak"
+    text = params[0] if isinstance(params, list) and len(params) == 1 else None
+    if not isinstance(text, str) or not HEX.fullmatch(text):
+        raise Refused(BAD_PARAMS, "the parameters are one string of bytes in hex, such as ['0x68656c6c6f']")
+    return b'"0x' + keccak(bytes.fromhex(text[2:])).hex().encode() + b'"'
 
 
 class Statics:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import signer_of
 from pocketnode.errors import BadInput, RemoteError
 from pocketnode.gateway.blocks import quantity
-from pocketnode.gateway.json_places import with_item
+from pocketnode.gateway.json_places import with_place
 from pocketnode.gateway.refusal import Refused
 from pocketnode.gateway.trust import PINNED, read_proof
 from pocketnode.protocol.digest import receipt_digest, response_digest
 from pocketnode.protocol.payload import payload_hash
 from pocketnode.protocol.types import ZERO32, Receipt, Response
+
+PLACE: Final = re.compile(r"[0-9]{1,4}(\.[A-Za-z]{1,32})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +45,18 @@ def as_relayed(request: bytes, pin: str | None) -> bytes:
 
     >>> as_relayed(b'{"params":["0x1","latest"]}', "1=0x3e8")
     b'{"params":["0x1","0x3e8"]}'
+    >>> as_relayed(b'{"params":[{}]}', "0.fromBlock=0x3e7,0.toBlock=0x3e8")
+    b'{"params":[{"fromBlock":"0x3e7","toBlock":"0x3e8"}]}'
     """
-    if not pin:
-        return request
-    position, _, number = pin.partition("=")
-    if not position.isdigit() or quantity(number) is None:
-        raise BadInput(f"{PINNED}: {pin[:64]!r} is not POSITION=BLOCK")
-    try:
-        return with_item(request, "params", int(position), b'"' + number.encode() + b'"')
-    except (Refused, ValueError, IndexError) as error:
-        raise BadInput("the request has no parameters in which a block could stand") from error
+    for one in pin.split(",") if pin else ():
+        place, _, number = one.partition("=")
+        if not PLACE.fullmatch(place) or quantity(number) is None:
+            raise BadInput(f"{PINNED}: {one[:64]!r} is not PLACE=BLOCK")
+        try:
+            request = with_place(request, place, b'"' + number.encode() + b'"')
+        except (Refused, ValueError, IndexError) as error:
+            raise BadInput("the request has no parameters in which a block could stand") from error
+    return request
 
 
 def verify(

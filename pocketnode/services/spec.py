@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import ConfigError, NotFound
@@ -31,9 +32,24 @@ class Method(_Strict):
         default=False,
         description="the same for good, without parameters: agreed by several suppliers, then answered here",
     )
+    answer: str = Field(
+        default="", description="its result as JSON where every sound node says the same: given here, nobody is asked"
+    )
+    compute: Literal["", "keccak"] = Field(
+        default="", description="its result is a function of its parameters alone: computed here, nobody is asked"
+    )
     block: int | None = Field(default=None, ge=0, description="position of the block parameter, if there is one")
+    range: bool = Field(
+        default=False,
+        description="at `block` is an object whose `fromBlock` and `toBlock` are block parameters",
+    )
     pin: bool = Field(
-        default=False, description="a tag at `block` may be replaced by the number of a block that the client was shown"
+        default=False,
+        description="a block parameter that is a tag or left out may become the number of a block the client was shown",
+    )
+    shows: Literal["", "number", "blockNumber", "oldestBlock"] = Field(
+        default="",
+        description="field of the result, or of the last item in it, that tells its reader of a block there is",
     )
     idempotent: bool = Field(default=True, description="asking a second supplier does no harm")
     broadcast: bool = Field(default=False, description="goes to several suppliers; 'already known' is success")
@@ -47,6 +63,13 @@ class Method(_Strict):
         default=None, ge=1, description="blocks that one supplier is asked for at once; wider ranges are put together"
     )
     subscription: bool = Field(default=False, description="WebSocket only")
+
+    @field_validator("answer")
+    @classmethod
+    def _is_json(cls, text: str) -> str:
+        if text:
+            json.loads(text)
+        return text
 
 
 class Tokens(_Strict):

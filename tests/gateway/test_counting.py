@@ -36,9 +36,9 @@ async def ask(gateway: Running, secret: str, body: Any) -> int:
 
 async def test_bought_and_kept_answers_count_alike(start: Start) -> None:
     gateway = await metered(start)
-    all_answer(gateway, results({"web3_sha3": "0x1"}))
+    all_answer(gateway, results({"eth_gasPrice": "0x1"}))
     for _ in range(3):
-        await gateway.rpc("web3_sha3", "0x")
+        await gateway.rpc("eth_gasPrice")
     sums = counted(gateway)
     assert (sums.relays, sums.good, sums.kept, sums.refused) == (3, 3, 2, 0)
     assert sums.units > 0, "what the one relay cost"
