@@ -21,7 +21,7 @@ from pocketnode.settlement.stating import Stating
 from pocketnode.store.journal import Intent
 from pocketnode.store.pots import Pot, PotStage
 from pocketnode.transport import served
-from tests.faults import serving_badly
+from tests.faults import serving_badly, signing_twice
 
 # ---- suppliers, by what they sign
 
@@ -166,5 +166,7 @@ def install(name: str) -> None:
         BOLD[name]()
     elif name in serving_badly.WAYS:
         serving_badly.install(name)
+    elif name in signing_twice.WAYS:
+        signing_twice.WAYS[name]()
     else:
         vars(served)["Response"] = CHEATS[name]
