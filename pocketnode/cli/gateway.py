@@ -20,7 +20,7 @@ from pocketnode.cli import gateway_bond, gateway_running
 from pocketnode.cli.acting import confirmed, yes_option
 from pocketnode.cli.busy import busy
 from pocketnode.cli.configured import config_options
-from pocketnode.cli.gateway_parts import base
+from pocketnode.cli.gateway_parts import base, only_check
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows, say
 from pocketnode.crypto.keys import checksum
@@ -240,6 +240,8 @@ async def _check(config: GatewayConfig) -> list[dict[str, Any]]:
     token_in(config.admin.token_file)
     rows = [_row("file", "services", ", ".join(catalog.services)), _row("file", "models", ", ".join(catalog.models))]
     rows += _worker_rows(config)
+    only_check(config)
+    rows += [_row("file", "tokenizers", ", ".join(config.tokenizers))] if config.tokenizers else []
     async with base(config) as at:
         rows.append(_row("key", "gateway", checksum(at.key.address)))
         number = at.market.number_now()

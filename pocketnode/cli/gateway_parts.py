@@ -26,10 +26,14 @@ from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.daemon import Job
 from pocketnode.errors import ConfigError, Unavailable
+from pocketnode.gateway import telemetry
 from pocketnode.gateway.asking import KeeperProofs
 from pocketnode.gateway.catalog import Catalog, catalog_of
 from pocketnode.gateway.config import GatewayConfig
-from pocketnode.gateway.daemon import Outside, Place
+from pocketnode.gateway.daemon import GatewayDaemon, Outside, Place
+from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.recount import recount_of
+from pocketnode.gateway.reloading import Prepare
 from pocketnode.gateway.shared import Shared
 from pocketnode.protocol.quality import Slo
 from pocketnode.protocol.session import service_name
@@ -80,6 +84,21 @@ class Lanes:
         self._domain = domain
         self._public_url = public_url
         self._answers = answers
+
+    def prepare(self, config: GatewayConfig) -> Callable[[], None]:
+        """Read the certificate that a changed configuration names; lanes opened once it is taken up show it.
+
+        Raises
+        ------
+        ConfigError
+            a file cannot be read.
+        """
+        client = _certificate(config)
+
+        def take() -> None:
+            self._client = client
+
+        return take
 
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> LaneClient:
         told = replace(opening, records=self._public_url)
@@ -240,6 +259,31 @@ async def share(at: Base, number: int, folder: Path) -> AsyncIterator[tuple[Outs
         lock.close()
 
 
+def preparing(daemon: GatewayDaemon, outside: Outside) -> list[Prepare]:
+    """Return what reads the files that a changed configuration names."""
+    assert isinstance(outside.opener, Lanes)
+    return [outside.opener.prepare, daemon.prepare]  # the second may start threads: nothing fails after it
+
+
+def only_check(config: GatewayConfig) -> Callable[[], None]:
+    """Read the files that a configuration names and take nothing up: for the keeper, before it tells its workers.
+
+    Raises
+    ------
+    ConfigError
+        one of them is missing or broken.
+    """
+    recount_of(config.tokenizers, Metrics())
+    _certificate(config)
+    telemetry.check(config.telemetry)
+    return lambda: None
+
+
+def _certificate(config: GatewayConfig) -> ClientCertificate | None:
+    shown = config.client_tls
+    return ClientCertificate.read(shown.certificate, shown.key) if shown else None
+
+
 async def _taken(lock: OneGateway, folder: Path) -> None:
     for _ in range(round(TAKE_WITHIN_S / TAKE_LOOK_S)):
         if lock.taken():
@@ -254,9 +298,7 @@ def _kept(at: Base, log: RecordLog, locks: ServingLocks, folder: Path) -> tuple[
 
 
 def _outside(at: Base, records: SessionRecords, answers: Answers, shared: Shared) -> Outside:
-    tls = at.config.client_tls
-    client = ClientCertificate.read(tls.certificate, tls.key) if tls else None
-    lanes = Lanes(at.key, at.market.deployment.domain, at.config.public_url, client, answers)
+    lanes = Lanes(at.key, at.market.deployment.domain, at.config.public_url, _certificate(at.config), answers)
     more: dict[str, Any] = {"files": RecordFiles(at.config.records, at.pots), "shared": shared}
     name = _name(at.config.records, shared.worker)
     return Outside(at.key.address, at.market, lanes, records, at.engine, name=name, **more)

@@ -14,7 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from pocketnode.cli.gateway_parts import KEEPER_SOCKET, Base, Settling, alone_with, base, share, whole
+from pocketnode.cli.gateway_parts import (
+    KEEPER_SOCKET,
+    Base,
+    Settling,
+    alone_with,
+    base,
+    only_check,
+    preparing,
+    share,
+    whole,
+)
 from pocketnode.cli.logs import log_at
 from pocketnode.daemon import spare_collector, stop_on_signals
 from pocketnode.errors import Unavailable
@@ -24,7 +34,7 @@ from pocketnode.gateway.config import GatewayConfig
 from pocketnode.gateway.daemon import DRAIN_S, GatewayDaemon
 from pocketnode.gateway.keeper import Keeper, Kept
 from pocketnode.gateway.port import held, listen_of
-from pocketnode.gateway.reloading import Adopt, Reloading
+from pocketnode.gateway.reloading import Adopt, Prepare, Reloading
 from pocketnode.gateway.shared import Shared
 from pocketnode.gateway.workers import Workers, end_with_parent
 from pocketnode.store.counters import COLUMNS
@@ -53,7 +63,8 @@ async def _start_one(path: Path, config: GatewayConfig) -> None:
         whole(at) as (outside, settling, jobs),
         GatewayDaemon(config, outside, jobs) as daemon,
     ):
-        reloading = _reloading(partial(configs.load, path), config, [settling.adopt, daemon.adopt])
+        prepare = preparing(daemon, outside)
+        reloading = _reloading(partial(configs.load, path), config, [settling.adopt, daemon.adopt], prepare)
         jobs["reload"] = reloading.run
         spare_collector()
         await daemon.run(stop)
@@ -69,7 +80,8 @@ async def _start_worker(path: Path, number: int) -> None:
             share(at, number, path.parent) as (outside, jobs),
             GatewayDaemon(config, outside, jobs) as daemon,
         ):
-            jobs["reload"] = _reloading(partial(configs.load_resolved, path), config, [daemon.adopt]).run
+            prepare = preparing(daemon, outside)
+            jobs["reload"] = _reloading(partial(configs.load_resolved, path), config, [daemon.adopt], prepare).run
             spare_collector()
             await daemon.run(stop)
     finally:
@@ -100,7 +112,7 @@ async def _keep(at: Base, path: Path, told: _Told, stop: asyncio.Event) -> None:
             workers.reload()
 
         async with Keeper(config, kept, settling.jobs) as keeper:
-            reloading = _reloading(partial(configs.load, path), config, [settling.adopt, tell])
+            reloading = _reloading(partial(configs.load, path), config, [settling.adopt, tell], [only_check])
             settling.jobs["reload"] = reloading.run
             spare_collector()
             await keeper.run(stop)
@@ -134,8 +146,10 @@ def _command(path: Path, number: int, _socket: Path) -> list[str]:
     return [sys.executable, "-m", "pocketnode", "gateway", "worker", "--told", str(path), "--number", str(number)]
 
 
-def _reloading(load: Callable[[], GatewayConfig], config: GatewayConfig, adopters: list[Adopt]) -> Reloading:
-    reloading = Reloading(load, config, [*adopters, lambda new, _: log_at(new.log.level)])
+def _reloading(
+    load: Callable[[], GatewayConfig], config: GatewayConfig, adopters: list[Adopt], prepare: list[Prepare]
+) -> Reloading:
+    reloading = Reloading(load, config, [*adopters, lambda new, _: log_at(new.log.level)], prepare)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.told.set)
     return reloading
 

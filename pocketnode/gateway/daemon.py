@@ -40,7 +40,7 @@ from pocketnode.gateway.scoreboard import Scoreboard
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.shared import Shared
 from pocketnode.gateway.status import Status
-from pocketnode.gateway.telemetry import exporter_of
+from pocketnode.gateway.telemetry import Exporter, exporter_of
 from pocketnode.store.history import HistoryStore
 from pocketnode.store.keys import KeyStore
 from pocketnode.store.scores import ScoreStore
@@ -139,9 +139,11 @@ class GatewayDaemon:
         self.ledger = Ledger(usage)
         self._relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
         self.reporting = reporting = Reporting(config.log.access, exporter_of(config.telemetry, outside.name))
-        recount = recount_of(config.tokenizers, self.metrics)
+        self._recount = recount_of(config.tokenizers, self.metrics)
+        self._telemetry = config.telemetry
+        self._closing: set[asyncio.Future[None]] = set()
         openai = OpenAiApi(
-            self.gate, self.catalog, self.sessions, self._relaying, self.ledger, recount, self.metrics, reporting
+            self.gate, self.catalog, self.sessions, self._relaying, self.ledger, self._recount, self.metrics, reporting
         )
         self.items = RpcItems(self.catalog, self.sessions, self._relaying, self.ledger, self.metrics, shared.notes)
         rpc = RpcApi(self.gate, self.catalog, self.items, self.metrics, reporting)
@@ -170,6 +172,7 @@ class GatewayDaemon:
 
     async def __aexit__(self, *_: object) -> None:
         await self._admin.close()
+        await asyncio.gather(*self._closing, return_exceptions=True)
         await asyncio.to_thread(self.reporting.close)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -189,6 +192,32 @@ class GatewayDaemon:
         self.catalog.adopt(catalog)
         self.items.adopt()
         self.sessions.adopt(config.selection)
+
+    def prepare(self, config: GatewayConfig) -> Callable[[], None]:
+        """Read the tokenizers that a changed configuration names, prepare for its collector; return what takes them up.
+
+        Raises
+        ------
+        ConfigError
+            a file is missing or broken, or a library is.
+        """
+        recount = recount_of(config.tokenizers, self.metrics)
+        moved = config.telemetry != self._telemetry
+        exporter = exporter_of(config.telemetry, self._outside.name) if moved else None
+
+        def take() -> None:
+            self._recount.adopt(recount)
+            if moved:
+                self._telemetry = config.telemetry
+                self._close(self.reporting.adopt(exporter))
+
+        return take
+
+    def _close(self, exporter: Exporter | None) -> None:
+        if exporter is not None:
+            closing = asyncio.ensure_future(asyncio.to_thread(exporter.close))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _serve(self) -> None:
         """Answer requests; at the end let them finish before their lanes close."""

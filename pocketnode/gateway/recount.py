@@ -71,6 +71,10 @@ class Recount:
         self._tokenizers = tokenizers
         self._metrics = metrics
 
+    def adopt(self, other: Recount) -> None:
+        """Count with another's tokenizers from now on."""
+        self._tokenizers = other._tokenizers
+
     def covers(self, model: str) -> bool:
         """Return whether answers of a model are counted again."""
         return model in self._tokenizers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -21,13 +21,10 @@ FIXED: Final = (
     "password_file",
     "listen",
     "public_url",
-    "client_tls",
     "workers",
     "admin",
     "store",
     "records",
-    "tokenizers",
-    "telemetry",
 )
 FIXED_PARTS: Final = ("statements.collect", "statements.confirmations", "log.as_json")
 LIVE: Final = (
@@ -41,10 +38,15 @@ LIVE: Final = (
     "fallbacks",
     "slo",
     "log",
+    "client_tls",
+    "tokenizers",
+    "telemetry",
 )
 
 log = structlog.get_logger("gateway")
 Adopt = Callable[[GatewayConfig, Catalog], None]
+# Reads what a configuration names, which may fail, and returns what takes it up. Called off the loop.
+Prepare = Callable[[GatewayConfig], Callable[[], None]]
 
 
 def fixed_changes(old: GatewayConfig, new: GatewayConfig) -> list[str]:
@@ -59,10 +61,18 @@ class Reloading:
     ----------
     load : reads and checks the file.
     adopters : take the new configuration, one after the other; none of them fails.
+    preparing : read the files that it names; where one fails, nothing is taken up.
     """
 
-    def __init__(self, load: Callable[[], GatewayConfig], config: GatewayConfig, adopters: list[Adopt]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], GatewayConfig],
+        config: GatewayConfig,
+        adopters: list[Adopt],
+        preparing: Sequence[Prepare] = (),
+    ) -> None:
         self._load = load
+        self._preparing = preparing
         self._began = self._config = config
         self._adopters = adopters
         self.told = asyncio.Event()
@@ -79,6 +89,7 @@ class Reloading:
         try:
             new = await asyncio.to_thread(self._load)
             catalog = await asyncio.to_thread(catalog_of, new)
+            prepared = [await asyncio.to_thread(prepare, new) for prepare in self._preparing]
         except PocketError as error:
             log.error("reload refused: the old configuration holds", error=str(error))
             return False
@@ -87,6 +98,8 @@ class Reloading:
         self._config = new.model_copy(update={name: getattr(self._began, name) for name in FIXED})
         for adopt in self._adopters:
             adopt(self._config, catalog)
+        for take in prepared:
+            take()
         log.info("reloaded", services=list(catalog.services))
         if fixed:
             log.warning("restart needed", changed=fixed)

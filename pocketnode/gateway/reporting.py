@@ -38,6 +38,11 @@ class Reporting:
         if self._exporter is not None:
             self._exporter.request(trail, request_id)
 
+    def adopt(self, exporter: Exporter | None) -> Exporter | None:
+        """Tell another collector from now on; return what told the last one, to be closed off the loop."""
+        old, self._exporter = self._exporter, exporter
+        return old
+
     def close(self) -> None:
         """Send what waits to be sent."""
         if self._exporter is not None:

@@ -6,6 +6,7 @@ it runs nothing is added. The libraries are loaded only where `telemetry.otlp` n
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,6 +17,7 @@ from pocketnode.gateway.config import Telemetry
 from pocketnode.gateway.trail import Trail
 from pocketnode.protocol.quality import Verdict
 
+MISSING: Final = "telemetry: OpenTelemetry is not installed: pip install 'pocketnode[otel]'"
 PROVIDER: Final = "pocketnode"
 METRICS_EVERY_S: Final = 15.0
 OPERATIONS: Final = {
@@ -51,7 +53,7 @@ class Exporter:
             from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
-            raise ConfigError("telemetry: OpenTelemetry is not installed: pip install 'pocketnode[otel]'") from error
+            raise ConfigError(MISSING) from error
         assert config.otlp is not None
         base, headers = config.otlp.rstrip("/"), dict(config.headers)
         resource = Resource.create({"service.name": "pocketnode-gateway", "service.instance.id": name})
@@ -140,6 +142,12 @@ class Exporter:
             self._each.record(max(0.0, good.done_s - good.first_s) / (trail.output_tokens - 1), at)
         self._usage.record(trail.prompt_tokens, {**at, "gen_ai.token.type": "input"})
         self._usage.record(trail.output_tokens, {**at, "gen_ai.token.type": "output"})
+
+
+def check(config: Telemetry) -> None:
+    """Raise ConfigError if a collector is named and the libraries that speak to it are missing."""
+    if config.otlp is not None and importlib.util.find_spec("opentelemetry") is None:
+        raise ConfigError(MISSING)
 
 
 def exporter_of(config: Telemetry, name: str = "gateway") -> Exporter | None:
