@@ -66,7 +66,7 @@ class Limits(_Strict):
     body_s: float = Field(default=30, gt=0, description="longest time a request's body may take to arrive")
     batch_items: int = Field(default=100, ge=1, le=10_000)
     batch_concurrency: int = Field(default=32, ge=1)
-    concurrency: int = Field(default=4096, ge=1, description="requests at once in one worker; more get 503 at once")
+    concurrency: int = Field(default=4096, ge=1, description="requests at once over all workers; more get 503 at once")
 
     @property
     def body_bytes(self) -> int:

@@ -135,7 +135,7 @@ class GatewayDaemon:
             config.selection,
             shared,
         )
-        self.gate = Gate(Access(self._keys.by_hashes, usage.units, counters=shared.counters), config.limits)
+        self.gate = Gate(Access(self._keys.by_hashes, usage.units, counters=shared.counters), config.limits, shared)
         self.ledger = Ledger(usage)
         self._relaying = Relaying(outside.records, self.metrics, config.retry, config.selection)
         self.reporting = reporting = Reporting(config.log.access, exporter_of(config.telemetry, outside.name))
@@ -186,7 +186,7 @@ class GatewayDaemon:
 
     def adopt(self, config: GatewayConfig, catalog: Catalog) -> None:
         """Take up a changed configuration; requests under way go on with what they began with."""
-        self.gate.limits = config.limits
+        self.gate.adopt(config.limits)
         self.reporting.access = config.log.access
         self._relaying.adopt(config.retry, config.selection)
         self.catalog.adopt(catalog)

@@ -13,7 +13,9 @@ from aiohttp import web
 
 from pocketnode.gateway.access import Access, Holder
 from pocketnode.gateway.config import Limits
+from pocketnode.gateway.places import Places
 from pocketnode.gateway.refusal import NO_KEY, OVERLOADED, TOO_LARGE, TOO_SLOW, Refused
+from pocketnode.gateway.shared import Shared
 from pocketnode.gateway.trail import Trail
 
 REQUEST_ID: Final = "x-request-id"
@@ -24,13 +26,19 @@ JSON: Final = "application/json"
 class Gate:
     """One for the daemon."""
 
-    def __init__(self, access: Access, limits: Limits) -> None:
+    def __init__(self, access: Access, limits: Limits, shared: Shared | None = None) -> None:
         self.access = access
         self.limits = limits
+        self._places = _places(limits, shared)
         self.in_flight = 0
         self._quiet: asyncio.Event | None = None
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
+
+    def adopt(self, limits: Limits) -> None:
+        """Hold requests that come from now on to other limits."""
+        self.limits = limits
+        self._places.adopt(limits.concurrency, self.in_flight)
 
     async def holder(self, request: web.Request, service: str = "") -> Holder:
         """Return whose key a request carries, in a header, the path or the query.
@@ -80,13 +88,15 @@ class Gate:
         Refused
             there are too many already: an early no is better than a late one.
         """
-        if self.in_flight >= self.limits.concurrency:
+        if self.in_flight >= self._places.drawn and not self._places.draw():
             raise Refused(OVERLOADED, "the gateway is at its limit", retry_after_s=1)
         self.in_flight += 1
 
     def leave(self) -> None:
         """Count a request out."""
         self.in_flight -= 1
+        if self._places.drawn - self.in_flight > self._places.kept:
+            self._places.give_back(self.in_flight)
         if not self.in_flight and self._quiet is not None:
             self._quiet.set()
 
@@ -110,6 +120,12 @@ class Gate:
     def new_id(self) -> str:
         """Return an id that no other request has."""
         return f"{self._prefix}-{next(self._numbers):x}"
+
+
+def _places(limits: Limits, shared: Shared | None) -> Places:
+    if shared is None or shared.workers == 1:
+        return Places(limits.concurrency)
+    return Places(limits.concurrency, shared.counters, shared.workers)
 
 
 async def _read(request: web.Request, most: int) -> bytes:

@@ -46,7 +46,8 @@ async def refused_by_engine(relay: Relay) -> Served:
 
 
 def full(gateway: Running) -> None:
-    gateway.daemon.gate.limits = gateway.daemon.gate.limits.model_copy(update={"concurrency": 0})
+    gate = gateway.daemon.gate
+    gate.adopt(gate.limits.model_copy(update={"concurrency": 0}))
 
 
 def our_bug(gateway: Running) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 import structlog
@@ -32,16 +34,16 @@ from pocketnode.store.notes import Notes
 from pocketnode.store.scores import ScoreStore
 from pocketnode.transport.ports import Relay, Served
 from tests.gateway.conftest import Running, Start, configured, until
-from tests.gateway.market import GATEWAY, Kept, Lanes, reply_json
+from tests.gateway.market import GATEWAY, Kept, Lanes, node, reply_json
 
 
 @asynccontextmanager
-async def beside(gateway: Running, folder: Path, worker: int) -> AsyncIterator[Running]:
+async def beside(gateway: Running, folder: Path, worker: int, **config: Any) -> AsyncIterator[Running]:
     """Run a second worker of a gateway in this process: the same suppliers, store and shared folder."""
     shared = Shared.opened(folder / "records", worker, workers=2)
     kept = Kept()
     outside = Outside(GATEWAY.address, gateway.market, Lanes(), kept, gateway.engine, shared=shared, name=str(worker))
-    async with GatewayDaemon(configured(folder), outside) as daemon:
+    async with GatewayDaemon(configured(folder, **config), outside) as daemon:
         stop = asyncio.Event()
         task = asyncio.create_task(daemon.run(stop))
         await asyncio.wait_for(daemon.started.wait(), 5)
@@ -66,6 +68,37 @@ async def test_a_limit_is_shared_exactly_and_kept_over_a_restart(start: Start, t
             assert sorted(statuses) == [200] * 30 + [429] * 20
         async with beside(gateway, tmp_path, 2) as again:
             assert await get_code(again, 99) == 429
+
+
+@pytest.mark.parametrize("most", [5, 300])
+async def test_requests_at_once_are_limited_over_all_workers(start: Start, tmp_path: Path, most: int) -> None:
+    gateway = await start(suppliers=1)
+    going = asyncio.Event()
+
+    async def waits(relay: Relay) -> Served:
+        await going.wait()
+        return await node(relay)
+
+    gateway.suppliers[0].answers["eth"] = waits
+    limits = {"concurrency": most}
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+        beside(replace(gateway, http=http), tmp_path, 1, limits=limits) as one,
+        beside(replace(gateway, http=http), tmp_path, 2, limits=limits) as other,
+    ):
+        for _ in range(2):  # what was drawn before is there again
+            asking = [asyncio.create_task(get_code((one, other)[n % 3 == 0], n)) for n in range(most + 40)]
+            await until(lambda asking=asking: sum(task.done() for task in asking) >= 40)  # type: ignore[misc]
+            assert one.daemon.gate.in_flight + other.daemon.gate.in_flight <= most
+            going.set()
+            statuses = Counter(await asyncio.gather(*asking))
+            going.clear()
+            assert set(statuses) == {200, 503}
+            assert statuses[200] == most if most < 64 * 2 else most * 0.9 <= statuses[200] <= most
+        alone = [asyncio.create_task(get_code(one, n)) for n in range(most)]
+        await until(lambda: one.daemon.gate.in_flight >= most * 0.9)
+        going.set()
+        assert Counter(await asyncio.gather(*alone))[200] >= most * 0.9
 
 
 async def test_what_fails_is_given_back_to_both(start: Start, tmp_path: Path) -> None:
