@@ -11,11 +11,12 @@ from pocketnode.errors import ConfigError
 from pocketnode.gateway.config import BODY_MIB_MOST, host_port
 from pocketnode.gateway.gate import Gate
 from pocketnode.gateway.metrics import Metrics
-from pocketnode.gateway.openai_api import OpenAiApi, internal, refusal
+from pocketnode.gateway.openai_api import OpenAiApi, internal
 from pocketnode.gateway.refusal import NOT_ALLOWED_VERB, Reason, Refused
 from pocketnode.gateway.relay_api import RelayApi
 from pocketnode.gateway.rpc_api import TARGET, RpcApi
 from pocketnode.gateway.rpc_ws import RpcSockets
+from pocketnode.gateway.unreadable import Runner, error_at, expecting
 
 NO_ROUTE: Final = Reason(404, "invalid_request_error", "unknown_url", -32601)
 POSTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
@@ -50,23 +51,25 @@ class Ingress:
         self._sockets = sockets
         self._metrics = metrics
         self.app = web.Application(client_max_size=BODY_BYTES_MOST)  # `Gate.body` keeps the configured limit
+        expect = expecting(gate)
         for path in POSTS:
-            self.app.router.add_post(path, openai.post)
+            self.app.router.add_post(path, openai.post, expect_handler=expect)
         self.app.router.add_get("/v1/models", self._safe(openai.models))
         self.app.router.add_get("/v1/models/{model:.+}", self._safe(openai.model))
         self.app.router.add_get("/v1/relays/{digest}", self._safe(relays.get))
         self.app.router.add_get("/v1/records/{pot}", self._safe(relays.records))
-        self.app.router.add_post("/rpc/{service}", rpc.post)
-        self.app.router.add_post("/rpc/{service}/{key}", rpc.post)
+        self.app.router.add_post("/rpc/{service}", rpc.post, expect_handler=expect)
+        self.app.router.add_post("/rpc/{service}/{key}", rpc.post, expect_handler=expect)
         for path in ("/rpc/{service}", "/rpc/{service}/{key}"):
             self.app.router.add_get(path, self._socket)
-        self.app.router.add_post("/v1", self._by_header)
+        self.app.router.add_post("/v1", self._by_header, expect_handler=expect)
         self.app.router.add_options("/{path:.*}", self._preflight)
-        self.app.router.add_route("*", "/{path:.*}", self._unknown)
+        self.app.router.add_route("*", "/{path:.*}", self._unknown, expect_handler=expect)
         self.app.on_response_prepare.append(self._count)
         # A user who leaves cancels the handler: that is how the supplier's work is stopped (rule 3.14).
-        self._runner = web.AppRunner(
+        self._runner = Runner(
             self.app,
+            gate,
             access_log=None,
             handler_cancellation=True,
             keepalive_timeout=KEEP_ALIVE_S,
@@ -134,8 +137,8 @@ class Ingress:
         request_id = self._gate.request_id(request)
         known = request.path in POSTS or request.path.startswith("/rpc/")
         if known and request.method != "POST":
-            return refusal(Refused(NOT_ALLOWED_VERB, f"{request.path} takes POST"), request_id)
-        return refusal(Refused(NO_ROUTE, f"nothing is at {request.method} {request.path[:128]}"), request_id)
+            return error_at(request, Refused(NOT_ALLOWED_VERB, f"{request.path[:128]} takes POST"), request_id)
+        return error_at(request, Refused(NO_ROUTE, f"nothing is at {request.method} {request.path[:128]}"), request_id)
 
     async def _count(self, request: web.Request, response: web.StreamResponse) -> None:
         if "Origin" in request.headers:

@@ -97,7 +97,7 @@ async def test_floods_of_headers_are_cut_off(start: Start, flood: list[str]) -> 
     gateway = await start(suppliers=1)
     status, _, body = await raw(gateway, head(CHAT, gateway.secret, *flood, "Content-Length: 2") + b"{}")
     assert status in (400, 431)
-    assert len(body) < 1_000  # plain words: whose protocol it is, is not known before the head is read
+    assert len(body) < 1_000
     assert (await gateway.rpc("eth_getCode", "0x1", "latest"))["result"]
 
 
