@@ -39,6 +39,7 @@ from pocketnode.gateway.reporting import LEFT, PARENT, Reporting
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.trail import Trail
 from pocketnode.gateway.watching import UNROUTED, Watched
+from pocketnode.gateway.whole import whole
 from pocketnode.protocol.payload import RequestHead, encode_request
 from pocketnode.protocol.quality import Verdict
 from pocketnode.services.spec import Tokens
@@ -202,11 +203,11 @@ class OpenAiApi:
         body = with_model(call.body, model)
         call.trail.service, call.trail.what = service.name, model
         asked = read_request(call.path, body, tokens.context)
-        return replace(call, body=body, asked=asked, service=service, tokens=tokens, renamed=True)
+        return replace(call, body=body, asked=asked, service=service, tokens=tokens, renamed=True, again=True)
 
     async def _answer(self, request: web.Request, call: Call, watched: Watched) -> web.StreamResponse:
         hold, most = holds(call.asked, call.tokens)
-        reservation = call.holder.reserve(time.time(), most, _tokens_most(call.asked))
+        reservation = call.holder.reserve(time.time(), most, _tokens_most(call.asked), 0 if call.again else 1)
         head = encode_request(RequestHead("POST", call.path, {"content-type": JSON}))
         used = _Used()
 
@@ -224,7 +225,7 @@ class OpenAiApi:
         try:
             if call.asked.stream:
                 return await self._stream(request, call, order, used, agrees, watched)
-            return self._whole(call, await self._relaying.whole(order), used)
+            return self._whole(request, call, await self._relaying.whole(order), used)
         finally:
             self._settle(call, reservation, used)
 
@@ -236,7 +237,7 @@ class OpenAiApi:
 
     # ---- answering
 
-    def _whole(self, call: Call, answer: Answer, used: _Used) -> web.Response:
+    def _whole(self, request: web.Request, call: Call, answer: Answer, used: _Used) -> web.Response:
         status = answer.head.status
         body = answer.body
         if status >= 400 and not body.lstrip().startswith(b"{"):
@@ -248,7 +249,7 @@ class OpenAiApi:
             headers[trust.MODEL] = call.asked.model
         headers.update(call.trail.headers())
         headers.update(limit_headers(call.holder))
-        return web.Response(body=body, status=status, headers=headers)
+        return whole(request, body, status, headers)
 
     async def _stream(
         self, request: web.Request, call: Call, order: Order, used: _Used, agrees: Agrees | None, watched: Watched
@@ -256,7 +257,7 @@ class OpenAiApi:
         stream = await self._relaying.stream(order)
         watched.begun()
         if stream.head.status >= 400:
-            return self._whole(call, await _drained(stream), used)
+            return self._whole(request, call, await _drained(stream), used)
         attempt = stream.attempt
         headers = {REQUEST_ID: call.request_id, **STREAM_HEADERS, **limit_headers(call.holder)}
         headers.update(call.trail.begun())

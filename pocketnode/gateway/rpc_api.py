@@ -20,6 +20,7 @@ from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, parse
 from pocketnode.gateway.rpc_items import CACHE, Replied, RpcItems
 from pocketnode.gateway.trail import Trail
 from pocketnode.gateway.watching import UNROUTED
+from pocketnode.gateway.whole import whole
 
 ROUTE: Final = "/rpc/{service}"
 SOCKET: Final = "/rpc/{service} websocket"
@@ -71,7 +72,7 @@ class RpcApi:
         if isinstance(parsed, Item):
             replied = await self.single(service, holder, parsed, trail)
             headers = {REQUEST_ID: request_id, **replied.headers, **trail.headers(), **limit_headers(holder)}
-            return web.Response(body=replied.body, status=200 if replied.body else 204, headers=headers)
+            return whole(request, replied.body, 200 if replied.body else 204, headers)
         replies = await self._replies(service, holder, parsed, trail)
         body = _joined(replies)
         told = CIMultiDict({REQUEST_ID: request_id, **trail.headers(), **limit_headers(holder)})
