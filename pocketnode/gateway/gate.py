@@ -10,16 +10,18 @@ import time
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pocketnode.gateway.access import Access, Holder
 from pocketnode.gateway.config import Limits
 from pocketnode.gateway.places import Places
-from pocketnode.gateway.refusal import NO_KEY, OVERLOADED, TOO_LARGE, TOO_SLOW, Refused
+from pocketnode.gateway.refusal import MALFORMED, NO_KEY, OVERLOADED, TOO_LARGE, TOO_SLOW, Refused
 from pocketnode.gateway.shared import Shared
 from pocketnode.gateway.trail import Trail
 
 REQUEST_ID: Final = "x-request-id"
 REQUEST_ID_CHARS_MOST: Final = 128
+CAUSE_CHARS_MOST: Final = 120
 JSON: Final = "application/json"
 
 
@@ -72,6 +74,8 @@ class Gate:
             else:
                 async with asyncio.timeout(self.limits.body_s):
                     body = await _read(request, most)
+        except (web.RequestPayloadError, HttpProcessingError) as error:
+            raise Refused(MALFORMED, "the body is not as its headers say: " + _cause(error)) from error
         except TimeoutError as error:
             raise Refused(TOO_SLOW, f"the body did not arrive in {self.limits.body_s:.0f} s") from error
         except web.HTTPRequestEntityTooLarge as error:
@@ -120,6 +124,12 @@ class Gate:
     def new_id(self) -> str:
         """Return an id that no other request has."""
         return f"{self._prefix}-{next(self._numbers):x}"
+
+
+def _cause(error: BaseException) -> str:
+    """Return in a few words what is wrong with a body, as the library says it."""
+    said = str(error.__cause__ or error).split("\n", 1)[0].split(", message:")[-1]
+    return " ".join(said.replace("message=", "").split())[:CAUSE_CHARS_MOST]
 
 
 def _places(limits: Limits, shared: Shared | None) -> Places:
