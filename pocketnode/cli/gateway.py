@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from pocketnode.cli import gateway_bond, gateway_running
 from pocketnode.cli.acting import confirmed, yes_option
+from pocketnode.cli.amounts import coin_at, with_amounts
 from pocketnode.cli.busy import busy
 from pocketnode.cli.configured import config_options
 from pocketnode.cli.gateway_parts import base, only_check
@@ -104,10 +105,12 @@ def status(path: Path, as_json: bool) -> None:
     Example:
       pocketnode gateway status --config gateway.yaml
     """
-    facts = asyncio.run(_admin(configs.load(path), "/status"))
+    config = configs.load(path)
+    facts = asyncio.run(_admin(config, "/status"))
     if as_json:
         print_facts(facts, as_json=True)
         return
+    facts = with_amounts(facts, asyncio.run(coin_at(config.deployment, config.rpc)))
     sessions, workers = facts.pop("sessions"), facts.pop("workers", [])
     print_facts(facts, as_json=False)
     if workers:

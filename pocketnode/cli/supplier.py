@@ -10,6 +10,7 @@ import aiohttp
 import click
 
 from pocketnode.cli import registration, supplier_check, supplier_reach, supplier_register
+from pocketnode.cli.amounts import coin_at, with_amounts
 from pocketnode.cli.logs import log_to_stderr
 from pocketnode.cli.output import json_option, print_facts, print_rows
 from pocketnode.cli.supplier_parts import config_option, opened
@@ -65,11 +66,12 @@ def status(path: Path, as_json: bool) -> None:
     Example:
       pocketnode supplier status --config supplier.yaml
     """
-    facts = asyncio.run(_status(configs.load(path)))
+    config = configs.load(path)
+    facts = asyncio.run(_status(config))
     if as_json:
         print_facts(facts, as_json=True)
         return
-    _print_status(facts)
+    _print_status(with_amounts(facts, asyncio.run(coin_at(config.deployment, config.rpc))))
 
 
 async def _start(config: SupplierConfig, path: Path) -> None:
