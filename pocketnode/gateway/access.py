@@ -145,8 +145,12 @@ class Holder:
         if self.rules.models and model not in self.rules.models:
             raise Refused(FORBIDDEN, f"this API key is not for model {model!r}", param="model")
 
-    def reserve(self, now_s: float, units: int, tokens: int = 0) -> Reservation:
+    def reserve(self, now_s: float, units: int, tokens: int = 0, requests: int = 1) -> Reservation:
         """Set aside what a request may use at most; `settle` must follow.
+
+        Parameters
+        ----------
+        requests : 0 for one that was counted already, such as with another model that failed.
 
         Raises
         ------
@@ -155,12 +159,12 @@ class Holder:
         """
         if not self.windows or self._counters is None:
             return UNLIMITED
-        wanted = {"requests": 1, "units": units, "tokens": tokens, "flight": 1}
+        wanted = {"requests": requests, "units": units, "tokens": tokens, "flight": 1}
         limits = [window.counted(now_s, wanted[window.measure]) for window in self.windows]
         exceeded = self._counters.reserve(limits)
         if exceeded >= 0:
             raise self._exceeded(self.windows[exceeded], now_s)
-        return Reservation(self, limits, self._counters)
+        return Reservation(self, limits, self._counters, requests)
 
     def headers(self, now_s: float) -> dict[str, str]:
         """Return the x-ratelimit headers of the limits on requests and tokens with least left; none without a limit.
@@ -201,9 +205,12 @@ class Holder:
 class Reservation:
     """What is set aside for one request; `settle` is called once."""
 
-    __slots__ = ("_counters", "_holder", "_limits")
+    __slots__ = ("_counters", "_holder", "_limits", "_requests")
 
-    def __init__(self, holder: Holder | None, limits: list[Counted], counters: Counters | None) -> None:
+    def __init__(
+        self, holder: Holder | None, limits: list[Counted], counters: Counters | None, requests: int = 1
+    ) -> None:
+        self._requests = requests
         self._holder = holder
         self._limits = limits
         self._counters = counters
@@ -212,7 +219,7 @@ class Reservation:
         """Correct what was set aside to what was used; in a window that is over nothing is corrected."""
         if self._holder is None or self._counters is None:
             return
-        used = {"requests": 1, "units": units, "tokens": tokens, "flight": 0}
+        used = {"requests": self._requests, "units": units, "tokens": tokens, "flight": 0}
         self._counters.settle(self._limits, [used[window.measure] for window in self._holder.windows])
 
 
