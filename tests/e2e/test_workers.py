@@ -22,6 +22,9 @@ import pytest
 import yaml
 
 from pocketnode.crypto import merkle
+from pocketnode.localnet import plan
+from pocketnode.localnet.plan import LLM, SUPPLIERS
+from pocketnode.localnet.state import Layout
 from tests.e2e.network import Localnet, described, running
 
 pytestmark = pytest.mark.e2e
@@ -29,6 +32,9 @@ pytestmark = pytest.mark.e2e
 SETTLED_WITHIN_S = 100
 RECORD_BYTES = 85
 CLIENTS = 6
+LEFT_MOST_S = 0.2
+MODEL = "smollm2-135m"
+AT_THE_BACKEND = "pocketnode_supplier_backend_in_flight{"
 UNITS_MOST = 20  # of one request here, by the service's spec
 
 
@@ -264,6 +270,65 @@ async def test_a_reload_reaches_every_worker_without_losing_a_request(gateway: G
     refusals = [json.loads(line) for line in gateway.log().splitlines() if "reload refused" in line]
     assert "batch_items" in refusals[0]["error"]
     gateway.config.write_text(before)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
+async def test_who_leaves_stops_the_work_of_worker_supplier_and_model(gateway: Gateway, stream: bool) -> None:
+    """The least of several times counts, since this machine does much else."""
+    network = plan.read(Layout(gateway.net.folder))
+    assert network is not None
+    body = {"model": MODEL, "max_tokens": 1500, "stream": stream, "messages": [{"role": "user", "content": "Count."}]}
+    url, headers = f"{gateway.net.gateway_url}/v1/chat/completions", {"authorization": f"Bearer {gateway.net.api_key}"}
+    work_s, model_s = [], []
+    async with aiohttp.ClientSession() as http:
+        for _ in range(5):
+            async with asyncio.timeout(60), aiohttp.ClientSession(headers=headers) as user:
+                asking = asyncio.create_task(user.post(url, json=body))
+                await until_working(http, network, True)
+                await asyncio.sleep(0.3)
+                left_s = time.monotonic()
+                if stream:
+                    (await asking).close()
+                else:
+                    asking.cancel()
+                await suppliers_free(gateway, http)
+                work_s.append(time.monotonic() - left_s)
+                await until_working(http, network, False)
+                model_s.append(time.monotonic() - left_s)
+    assert min(work_s) < LEFT_MOST_S, work_s
+    # llama.cpp looks once a second whether who waits for a whole answer is still there.
+    assert min(model_s) < LEFT_MOST_S + (0 if stream else 1), model_s
+
+
+async def until_working(http: aiohttp.ClientSession, network: plan.Plan, working: bool) -> None:
+    """Wait until the model works on something, or on nothing."""
+    deadline_s = time.monotonic() + 20
+    while True:
+        async with http.get(f"{network.url(LLM)}/slots") as answer:
+            if any(slot["is_processing"] for slot in await answer.json()) == working:
+                return
+        assert time.monotonic() < deadline_s, "the model goes on for nobody" if not working else "it is not asked"
+        await asyncio.sleep(0.005)
+
+
+def secret_in(path: str) -> str:
+    return Path(path).read_text().strip()
+
+
+async def suppliers_free(gateway: Gateway, http: aiohttp.ClientSession) -> None:
+    """Wait until no supplier has a request at the model, as each tells of itself."""
+
+    async def busy(name: str) -> bool:
+        config = yaml.safe_load((gateway.net.folder / "config" / f"{name}.yaml").read_text())
+        headers = {"authorization": f"Bearer {secret_in(config['admin']['token_file'])}"}
+        async with http.get(f"http://{config['admin']['listen']}/metrics", headers=headers) as answer:
+            lines = [line for line in (await answer.text()).splitlines() if line.startswith(AT_THE_BACKEND)]
+        assert any("smollm2" in line for line in lines)
+        return any("smollm2" in line and not line.endswith(" 0.0") for line in lines)
+
+    deadline_s = time.monotonic() + 10
+    while any(await asyncio.gather(*map(busy, SUPPLIERS))):
+        assert time.monotonic() < deadline_s, "a supplier goes on for nobody"
 
 
 async def test_no_worker_outlives_the_gateway(gateway: Gateway) -> None:
