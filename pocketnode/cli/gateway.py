@@ -206,14 +206,18 @@ def revoke_key(path: Path, identity: str, yes: bool, as_json: bool) -> None:
 @config_option
 @click.argument("identity", metavar="ID")
 @click.option("--grace-s", type=click.IntRange(min=0), default=3600, show_default=True, help="The old one ends then.")
+@yes_option
 @json_option
-def rotate_key(path: Path, identity: str, grace_s: int, as_json: bool) -> None:
+def rotate_key(path: Path, identity: str, grace_s: int, yes: bool, as_json: bool) -> None:
     """Make a new key with the rules of key ID, and let the old one end.
 
     \b
     Example:
       pocketnode gateway keys rotate 3f9c2a1b --grace-s 86400
     """
+    say(f"makes a new key in place of {identity}, which ends in {grace_s} s: whoever uses it then is refused")
+    if not yes:
+        confirmed()
     now_s = int(time.time())
     with _keys(path) as store:
         key, secret = store.keys.rotate(identity, now_s, now_s + grace_s)
@@ -224,15 +228,19 @@ def rotate_key(path: Path, identity: str, grace_s: int, as_json: bool) -> None:
 @config_option
 @click.argument("identity", metavar="ID")
 @click.argument("rules")
+@yes_option
 @json_option
-def limit_key(path: Path, identity: str, rules: str, as_json: bool) -> None:
+def limit_key(path: Path, identity: str, rules: str, yes: bool, as_json: bool) -> None:
     """Replace the scopes and limits of key ID by RULES, a JSON object.
 
     \b
     Example:
-      pocketnode gateway keys limit 3f9c2a1b '{"requests_per_minute": 60}'
+      pocketnode gateway keys limit 3f9c2a1b '{"requests_per_minute": 60}' --yes
     """
     rules_of(rules)
+    say(f"replaces all scopes and limits of key {identity} by {rules}")
+    if not yes:
+        confirmed()
     with _keys(path) as store:
         print_facts(key_facts(store.keys.set_rules(identity, rules)), as_json)
 

@@ -65,6 +65,7 @@ class Call:
     whole_proof: bool
     trail: Trail
     renamed: bool = False  # another model is asked than the user named
+    again: bool = False  # counted as a request already, with a model that failed
 
 
 class OpenAiApi:

@@ -454,3 +454,23 @@ async def test_a_model_that_nobody_can_serve_falls_back(start: Start, tmp_path: 
             supplier.answers["large"] = chat(["from the large one"])
         again = await client.chat.completions.create(**asked)
         assert again.model == "large-1"
+
+
+async def test_a_model_that_stands_in_is_no_second_request(start: Start, tmp_path: Path) -> None:
+    spec = builtin_bytes("smollm2").replace(b"id: smollm2", b"id: large").replace(b"smollm2-135m", b"large-1")
+    (tmp_path / "large.yaml").write_bytes(spec)
+    gateway = await start(
+        suppliers=2,
+        rules='{"requests_per_day": 3, "concurrency": 1}',
+        services={"large": "large.yaml"},
+        applications=[{"address": "0x" + APPLICATION.hex(), "services": ["smollm2", "large"]}],
+        fallbacks={"large-1": ["smollm2-135m"]},
+    )
+    for supplier in gateway.suppliers:
+        supplier.answers["large"] = broken
+    for left in (2, 1, 0):
+        status, answer, headers = await gateway.post("/v1/chat/completions", {**ASK, "model": "large-1"})
+        assert (status, answer["model"]) == (200, "smollm2-135m")
+        assert headers["x-ratelimit-remaining-requests"] == str(left)
+    status, _, _ = await gateway.post("/v1/chat/completions", {**ASK, "model": "large-1"})
+    assert status == 429
