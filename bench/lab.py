@@ -50,6 +50,7 @@ from pocketnode.store.keys import api_keys, hash_of
 from pocketnode.store.pots import PotStore
 from pocketnode.store.records import RecordLog
 from pocketnode.store.serving import ServingLocks
+from pocketnode.transport.answers import KeptAnswers
 from pocketnode.transport.client import Lane, open_lane
 from pocketnode.transport.ports import LaneTerms, Opening, Relay, Served
 from pocketnode.transport.server import RelayServer
@@ -164,7 +165,7 @@ class CannedLanes:
 
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> Lane:
         stream = CannedStream(opening, self._keys[opening.supplier], DOMAIN, OK, answer_to, CREDIT)
-        lane = Lane(opening, cast(grpc.aio.Channel, NoChannel()), stream, GATEWAY, DOMAIN)
+        lane = Lane(opening, cast(grpc.aio.Channel, NoChannel()), stream, GATEWAY, DOMAIN, KeptAnswers())
         await lane.start()
         return lane
 
