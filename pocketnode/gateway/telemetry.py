@@ -27,7 +27,9 @@ OPERATIONS: Final = {
 }
 # The conventions' own buckets: seconds for durations, tokens for usage.
 SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
+FIRST_S: Final = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+EACH_S: Final = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+TOKENS: Final = tuple(4**power for power in range(14))
 _GOOD: Final = (Verdict.GOOD, Verdict.CUT)
 
 
@@ -71,8 +73,8 @@ class Exporter:
             return meter.create_histogram(name, unit, explicit_bucket_boundaries_advisory=bounds)
 
         self._duration = histogram("gen_ai.server.request.duration", "s", SECONDS)
-        self._first = histogram("gen_ai.server.time_to_first_token", "s", SECONDS)
-        self._each = histogram("gen_ai.server.time_per_output_token", "s", SECONDS)
+        self._first = histogram("gen_ai.server.time_to_first_token", "s", FIRST_S)
+        self._each = histogram("gen_ai.server.time_per_output_token", "s", EACH_S)
         self._usage = histogram("gen_ai.client.token.usage", "{token}", TOKENS)
 
     def request(self, trail: Trail, request_id: str) -> None:
@@ -93,6 +95,7 @@ class Exporter:
             for number, attempt in enumerate(trail.attempts, 1):
                 self._attempt(attempt, number, trail, below, zero_ns)
         if trail.status >= 500:
+            span.set_attribute("error.type", str(trail.status))
             span.set_status(self._trace.StatusCode.ERROR)
         span.end(ended_ns)
         if trail.route in OPERATIONS:
@@ -110,8 +113,10 @@ class Exporter:
             "pocketnode.supplier": attempt.seat.supplier_hex,
             "pocketnode.session": attempt.active.session_hex,
             "pocketnode.units": attempt.units,
-            "server.address": attempt.seat.supplier.endpoint,
         }
+        address, _, port = attempt.seat.supplier.endpoint.rpartition(":")
+        if port.isdigit():
+            facts |= {"server.address": address.strip("[]"), "server.port": int(port)}
         if attempt.verdict is not None:
             facts["pocketnode.verdict"] = attempt.verdict.name.lower()
         name = f"attempt {trail.what}"
@@ -162,6 +167,7 @@ def _name(trail: Trail) -> str:
 
 def _attributes(trail: Trail) -> Mapping[str, Any]:
     facts: dict[str, Any] = {
+        "http.request.method": "GET" if trail.route.endswith("websocket") else "POST",
         "http.route": trail.route,
         "http.response.status_code": trail.status,
         "pocketnode.service": trail.service,

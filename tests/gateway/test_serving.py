@@ -49,6 +49,24 @@ async def test_the_request_reaches_the_supplier_byte_for_byte(start: Start) -> N
     assert gateway.suppliers[0].asked == [raw]
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/completions"])
+async def test_pictures_and_fields_of_tomorrow_reach_the_supplier_byte_for_byte(start: Start, path: str) -> None:
+    gateway = await start(suppliers=1)
+    picture = b'{"type": "image_url", "image_url": {"url":"data:image/png;base64,' + b"iVBORw0KGgo" * 2000 + b'"}}'
+    given = {
+        "/v1/chat/completions": b'"messages":[ {"role":"user","content":[' + picture + b"]} ]",
+        "/v1/embeddings": b'"input" :["a", "b"]',
+        "/v1/completions": b'"prompt":"\\u00e9"',
+    }[path]
+    raw = (
+        b'{ "tomorrow": {"x":1.0, "y":12345678901234567890123},'
+        + given
+        + b', "temperature":1e-1,"model":"smollm2-135m" }'
+    )
+    assert (await gateway.post(path, raw))[0] == 200
+    assert gateway.suppliers[0].asked == [raw]
+
+
 async def test_a_batch_keeps_order_and_ids_and_answers_no_notification(start: Start) -> None:
     gateway = await start()
     items: list[Any] = [

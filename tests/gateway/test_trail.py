@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -12,8 +14,12 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, rpc_attributes
+from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
+from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes
 from structlog.testing import capture_logs
 
+from pocketnode.gateway import telemetry
 from pocketnode.gateway.trail import ATTEMPTS, COST, OVERHEAD
 from tests.gateway.conftest import Running, Start
 from tests.gateway.market import broken, chat
@@ -140,9 +146,12 @@ async def test_a_trace_has_a_span_for_each_attempt(start: Start, collector: Coll
     assert facts["gen_ai.operation.name"] == "chat"
     assert facts["gen_ai.request.model"] == "smollm2-135m"
     assert (facts["gen_ai.usage.input_tokens"], facts["gen_ai.usage.output_tokens"]) == (5, 2)
+    assert facts["http.request.method"] == "POST"
     attempts = [span for span in collector.spans if span.name == "attempt smollm2-135m"]
     assert {span.parent_span_id for span in attempts} <= {span.span_id for span in chats}
     assert {facts_of(span)["pocketnode.verdict"] for span in attempts} == {"good", "fault"}
+    assert {facts_of(span)["server.address"] for span in attempts} == {"127.0.0.1"}
+    assert {facts_of(span)["server.port"] for span in attempts} == {s.port for s in gateway.suppliers}
     for span in attempts:
         above = next(s for s in chats if s.span_id == span.parent_span_id)
         assert above.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano
@@ -155,6 +164,15 @@ async def test_a_trace_has_a_span_for_each_attempt(start: Start, collector: Coll
         facts_of(p)["gen_ai.token.type"] for p in collector.metrics["gen_ai.client.token.usage"].histogram.data_points
     }
     assert kinds == {"input", "output"}
+
+
+def test_every_name_is_one_of_the_conventions() -> None:
+    text = Path(telemetry.__file__).read_text()
+    used = set(re.findall(r'"((?:gen_ai|rpc|http|server|error)\.[a-z_.]+[a-z])"', text))
+    modules = (gen_ai_attributes, gen_ai_metrics, rpc_attributes, error_attributes, http_attributes, server_attributes)
+    known = {value for module in modules for value in vars(module).values() if isinstance(value, str)}
+    assert len(used) > 15
+    assert used <= known
 
 
 async def test_who_leaves_is_told_of_as_such(start: Start) -> None:
