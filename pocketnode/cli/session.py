@@ -12,6 +12,7 @@ from pocketnode.chain.market import Market
 from pocketnode.cli.acting import ADDRESS, SERVICE, At, By, at_chain, by_key
 from pocketnode.cli.coin import Amount, Coin, coin_of, price
 from pocketnode.cli.output import json_option, print_facts, print_rows
+from pocketnode.cli.session_report import report
 from pocketnode.crypto.keys import checksum
 from pocketnode.errors import BadInput, NotFound
 from pocketnode.protocol.session import service_name
@@ -142,6 +143,9 @@ def suppliers(application: bytes, service: bytes, number: int | None, at: At, as
     print_rows(rows, as_json, title=f"session {found.number}, blocks {found.start} to {found.end}, {covered}")
 
 
+session.add_command(report)
+
+
 def facts_of(book: Book, coin: Coin) -> dict[str, Any]:
     """Return a pot as commands print it."""
     return {
@@ -175,6 +179,7 @@ def rows_of(book: Book, coin: Coin) -> list[dict[str, Any]]:
             "claimed": Amount(line.claimed, coin),
             "pay": Amount(line.pay, coin),
             "compensation": Amount(line.compensation, coin),
+            "slashed": Amount(line.slashed, coin),
             "payable": Amount(line.pay + line.compensation if book.final and line.withdrawn is None else 0, coin),
             "withdrawn": None if line.withdrawn is None else Amount(line.withdrawn, coin),
             "waits_for": _wait(book, line.withdrawn is not None, "a withdrawal, which anyone may send"),

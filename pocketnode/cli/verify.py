@@ -101,6 +101,41 @@ def _verify(
     api_key: str | None,
 ) -> dict[str, Any]:
     deployed = deployments.read(deployment)
+    checked, _ = checked_of(deployed, request_file, answer_file, headers_file, path, proof, content_type, item)
+    facts = {
+        "signed_by": checksum(checked.receipt.supplier),
+        "session": "0x" + checked.receipt.session.hex(),
+        "relay": "0x" + checked.relay.hex(),
+        "units": checked.response.units,
+        "first_byte_ms": checked.response.first_byte_ms,
+        "done_ms": checked.response.done_ms,
+        "backend": "0x" + checked.response.backend.hex(),
+    }
+    if rpc and application and service:
+        asked = (gateway_url, api_key) if gateway_url and api_key else None
+        facts |= asyncio.run(_in_session(deployed, rpc, application, service, number, checked, asked))
+    return facts
+
+
+def checked_of(
+    deployed: deployments.Deployment,
+    request_file: Path,
+    answer_file: Path,
+    headers_file: Path | None,
+    path: str = "/",
+    proof: str | None = None,
+    content_type: str | None = None,
+    item: int | None = None,
+) -> tuple[Verified, str]:
+    """Return what a saved answer's proof says, checked, and the proof.
+
+    Raises
+    ------
+    BadInput
+        there is no proof.
+    RemoteError
+        rule 3.10: it is over another request or answer.
+    """
     lines = headers_file.read_text(errors="replace").splitlines() if headers_file else []
     answer_type = content_type or _value(lines, "content-type") or "application/json"
     request, answer = request_file.read_bytes(), answer_file.read_bytes()
@@ -115,20 +150,7 @@ def _verify(
     request = as_relayed(_with_model(request, _value(lines, MODEL)), _value(lines, PINNED, item))
     request_head = encode_request(RequestHead("POST", path, {"content-type": "application/json"}))
     answer_head = encode_answer(AnswerHead(_status(lines), {"content-type": answer_type}))
-    checked = verify_proof(deployed.domain, proof, request_head, request, answer_head, answer)
-    facts = {
-        "signed_by": checksum(checked.receipt.supplier),
-        "session": "0x" + checked.receipt.session.hex(),
-        "relay": "0x" + checked.relay.hex(),
-        "units": checked.response.units,
-        "first_byte_ms": checked.response.first_byte_ms,
-        "done_ms": checked.response.done_ms,
-        "backend": "0x" + checked.response.backend.hex(),
-    }
-    if rpc and application and service:
-        asked = (gateway_url, api_key) if gateway_url and api_key else None
-        facts |= asyncio.run(_in_session(deployed, rpc, application, service, number, checked, asked))
-    return facts
+    return verify_proof(deployed.domain, proof, request_head, request, answer_head, answer), proof
 
 
 async def _in_session(
@@ -146,7 +168,7 @@ async def _in_session(
         heads = Heads(client)
         await heads.refresh()
         market = Market(reader, heads)
-        found = number if number is not None else _number_of(market.number_now(), payer, service, checked)
+        found = number if number is not None else number_of(market.number_now(), payer, service, checked)
         if session_id(payer, service_id(service), found) != checked.receipt.session:
             raise RemoteError("1.5", f"the proof is of another session than {service} number {found}")
         session = await market.session(payer, service_id(service), found)
@@ -160,7 +182,7 @@ async def _in_session(
     return facts
 
 
-def _number_of(now: int, payer: bytes, service: str, checked: Verified) -> int:
+def number_of(now: int, payer: bytes, service: str, checked: Verified) -> int:
     """Return the number whose session id this is, looking back from the running one."""
     for number in range(now, max(-1, now - 5000), -1):
         if session_id(payer, service_id(service), number) == checked.receipt.session:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pocketnode.chain.calls import calls_in
 from pocketnode.chain.client import Rpc
 from pocketnode.chain.contracts import Log, contract
 from pocketnode.chain.events import (
@@ -14,6 +15,7 @@ from pocketnode.chain.events import (
     Priced,
     SettlementEvent,
     Stated,
+    SupplierFaulted,
     Withdrawn,
     read_logs,
     typed,
@@ -21,8 +23,10 @@ from pocketnode.chain.events import (
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import hex_bytes
 from pocketnode.errors import NotFound
+from pocketnode.protocol.digest import receipt_digest
 from pocketnode.protocol.session import payable_from, pot_id, session_id
 from pocketnode.protocol.statement import Demand, Payout, divide
+from pocketnode.protocol.types import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class BookLine:
     ----------
     pay : what it gets for its work; `compensation` comes from the gateway's bond besides.
     withdrawn : what was sent to its payout addresses; None while it has not been.
+    slashed : of its bond, for two answers to one Receipt of this session (rule 5.16).
     """
 
     rank: int
@@ -45,6 +50,7 @@ class BookLine:
     pay: int
     compensation: int
     withdrawn: int | None
+    slashed: int = 0
 
     @property
     def owed(self) -> int:
@@ -91,6 +97,7 @@ class PotFacts:
     faults: tuple[GatewayFaulted, ...]
     withdrawals: tuple[Withdrawn, ...]
     collected: Collected | None
+    slashes: tuple[SupplierFaulted, ...] = ()
 
     @property
     def key(self) -> tuple[bytes, bytes, int, bytes]:
@@ -126,15 +133,35 @@ async def pots_on_chain(market: Market, since: int | None = None) -> list[PotFac
     logs = await read_logs(market.reader.rpc, deployment.contracts.settlement, first, market.head)
     by_pot: dict[bytes, list[SettlementEvent]] = {}
     origins: dict[bytes, Log] = {}
+    reports: list[tuple[SupplierFaulted, Log]] = []
     for log in logs:
         event = typed(log)
-        if event is None or not hasattr(event, "pot"):
+        if isinstance(event, SupplierFaulted):
+            reports.append((event, log))
+        if event is None or isinstance(event, SupplierFaulted):
             continue
         by_pot.setdefault(event.pot, []).append(event)
         if isinstance(event, Stated | Claimed):
             origins.setdefault(event.pot, log)
     found = [await _facts(market.reader.rpc, origins[pot], by_pot[pot]) for pot in by_pot if pot in origins]
+    if reports:
+        slashes = await _slashes(market, reports)
+        found = [None if f is None else replace(f, slashes=tuple(slashes.get(f.session, ()))) for f in found]
     return sorted((facts for facts in found if facts is not None), key=lambda facts: (facts.number, facts.id))
+
+
+async def _slashes(
+    market: Market, reports: Iterable[tuple[SupplierFaulted, Log]]
+) -> dict[bytes, list[SupplierFaulted]]:
+    """Return the slashes by the session that their reports name; those by way of untraceable contracts are left out."""
+    found: dict[bytes, list[SupplierFaulted]] = {}
+    function, target = contract("Settlement").functions["reportEquivocation"], market.deployment.contracts.settlement
+    for event, log in reports:
+        for call in await calls_in(market.reader.rpc, log.transaction, target, function):
+            receipt = Receipt(*call[3])
+            if receipt_digest(market.deployment.domain, receipt) == event.receipt:
+                found.setdefault(receipt.session, []).append(event)
+    return found
 
 
 async def book_of(market: Market, facts: PotFacts) -> Book:
@@ -191,6 +218,7 @@ async def _line(
         pay=pay,
         compensation=sum(fault.amount for fault in facts.faults if fault.registration == registration),
         withdrawn=next((w.amount for w in facts.withdrawals if w.rank == rank), None),
+        slashed=sum(slash.amount for slash in facts.slashes if slash.registration == registration),
     )
 
 
