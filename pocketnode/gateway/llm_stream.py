@@ -130,7 +130,7 @@ class Streaming:
 
     async def _pass_on(self, stream: Stream, response: web.StreamResponse) -> None:
         """Write each part when it comes; say that we are alive where none comes for long."""
-        alive = asyncio.ensure_future(_keep_alive(response))
+        alive = asyncio.ensure_future(keep_alive(response.write))
         try:
             async with asyncio.timeout(None) as deadline:
                 silence = Silence(deadline, self._timeout_s)
@@ -218,11 +218,11 @@ async def end(response: web.StreamResponse, tail: bytes) -> None:
         return
 
 
-async def _keep_alive(response: web.StreamResponse) -> None:
+async def keep_alive(write: Callable[[bytes], Awaitable[None]], every_s: float = KEEP_ALIVE_S) -> None:
     """Write a comment now and then, so that nothing between us and the user takes the connection for dead."""
     try:
         while True:
-            await asyncio.sleep(KEEP_ALIVE_S)
-            await response.write(KEEP_ALIVE)
+            await asyncio.sleep(every_s)
+            await write(KEEP_ALIVE)
     except ConnectionResetError:
         return

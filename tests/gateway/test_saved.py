@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pocketnode.chain import deployment as deployments
 from pocketnode.chain.deployment import Contracts, Deployment, Windows
 from pocketnode.cli.main import main
 from pocketnode.errors import BadInput
+from pocketnode.gateway.llm_stream import keep_alive
 from pocketnode.gateway.saved import batch_item, signed_events
 from pocketnode.gateway.sse import KEEP_ALIVE
 from pocketnode.transport.ports import Relay, Served
@@ -116,6 +118,20 @@ async def test_each_item_of_a_batch_is_checked_alone(start: Start, tmp_path: Pat
 def test_what_is_no_batch_is_said_so(request_: bytes, answer: bytes) -> None:
     with pytest.raises(BadInput):
         batch_item(request_, answer, 0)
+
+
+async def test_comments_keep_a_connection_alive_until_its_user_leaves() -> None:
+    written: list[bytes] = []
+
+    async def write(data: bytes) -> None:
+        written.append(data)
+        if len(written) == 3:
+            raise ConnectionResetError
+
+    async with asyncio.timeout(2):
+        await keep_alive(write, 0.01)
+    assert written == [KEEP_ALIVE] * 3
+    assert all(line.startswith(b":") or not line for line in KEEP_ALIVE.splitlines())
 
 
 def test_an_engines_own_comments_are_signed() -> None:
