@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,10 +150,12 @@ class Market:
         return _session(raw)
 
     async def _read_grant(self, application: bytes, gateway: bytes, service: bytes, number: int) -> Grant | None:
-        (cap,) = await self.reader.call("Escrow", "capAt", application, gateway, service, number)
+        (cap,), (listed,) = await asyncio.gather(
+            self.reader.call("Escrow", "capAt", application, gateway, service, number),
+            self.reader.call("Escrow", "grantsOf", application),
+        )
         if not cap:
             return None
-        (listed,) = await self.reader.call("Escrow", "grantsOf", application)
         expiry = next((e for to, of, _, e in listed if (to, of) == (gateway, service)), number)
         return Grant(cap, max(expiry, number))
 

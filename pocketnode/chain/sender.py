@@ -68,6 +68,7 @@ class Sender:
         self._reorgs = -1  # of the heads, at the last recheck; a restart rechecks
         self._lock = asyncio.Lock()
         self._work = asyncio.Event()
+        self._watched: Block | None = None
         self._waiting: dict[str, list[asyncio.Future[Entry]]] = {}
 
     async def send(self, intent: Intent) -> Mined:
@@ -100,7 +101,9 @@ class Sender:
             head = await self._next_turn(head)
             self._work.clear()
             try:
-                await self._watch_balance()
+                if head != self._watched:  # not again for work that came since
+                    await self._watch_balance()
+                    self._watched = head
                 await self._recheck(head)
                 for entry in await self._in_thread(self._journal.live):
                     await self._advance(entry, head)
@@ -149,21 +152,28 @@ class Sender:
         if intent.deadline is not None and head.number >= intent.deadline:
             await self._finish(intent.key, Stage.EXPIRED, f"not sent by block {intent.deadline}")
             return
-        gas = await self._gas(intent)
-        offer = first_offer(head.base_fee_wei, await self._tip(), self._policy)
-        if offer is None:
-            log.warning("fee_above_cap", key=intent.key, base_fee_wei=head.base_fee_wei, cap_wei=self._policy.cap_wei)
-            return
-        if not self._affords(gas, offer, intent.value):
-            log.warning(
-                "gas_balance_empty", sender=checksum(self.address), key=intent.key, balance_wei=self.balance_wei
-            )
-            return
         async with self._lock:
-            nonce = max(await self._nonce("pending"), await self._in_thread(self._journal.next_nonce))
+            # At once: where the node is slow and blocks are short, a window is soon over.
+            gas, tip, pending = await asyncio.gather(self._gas(intent), self._tip(), self._nonce("pending"))
+            offer = self._first_offer(intent, gas, tip, head)
+            if offer is None:
+                return
+            nonce = max(pending, await self._in_thread(self._journal.next_nonce))
             attempt = self._signed(intent, nonce, gas, offer, head)
             await self._in_thread(lambda: self._journal.sign(attempt))
         await self._broadcast(attempt)
+
+    def _first_offer(self, intent: Intent, gas: int, tip: int, head: Block) -> Offer | None:
+        """Return what to offer for an intent at first; None, and a word in the log, where it has to wait."""
+        offer = first_offer(head.base_fee_wei, tip, self._policy)
+        if offer is None:
+            log.warning("fee_above_cap", key=intent.key, base_fee_wei=head.base_fee_wei, cap_wei=self._policy.cap_wei)
+        elif not self._affords(gas, offer, intent.value):
+            log.warning(
+                "gas_balance_empty", sender=checksum(self.address), key=intent.key, balance_wei=self.balance_wei
+            )
+            return None
+        return offer
 
     async def _settle(self, entry: Entry, head: Block) -> Stage | None:
         """Look for the intent's transactions in blocks; return None if there is none."""

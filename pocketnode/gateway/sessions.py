@@ -157,14 +157,16 @@ class Sessions:
             self._retiring.append(old)
 
     async def _begin(self, application: bytes, service: Service, number: int, wait: bool) -> ActiveSession:
-        session = await self.market.session(application, service.id, number)
-        grant = await self.market.grant(application, self.gateway, service.id, number)
+        session, grant, params = await asyncio.gather(  # at once: the old session is stated only when this one serves
+            self.market.session(application, service.id, number),
+            self.market.grant(application, self.gateway, service.id, number),
+            self.market.params(number),
+        )
         if grant is None or not session.covered:
             what = "the escrow does not cover it" if grant else "this gateway has no grant"
             raise Unavailable(f"application 0x{application.hex()} is not in session {number}: {what}")
         if not session.suppliers:
             raise Unavailable("nobody supplies it")
-        params = await self.market.params(number)
         purse = Purse(grant.cap, self.shared.caps, session.id, self.shared.workers)
         active = ActiveSession(session, service, purse, params.w_min, self.scores, self.rules)
         self.records.begin(session)

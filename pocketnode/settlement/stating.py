@@ -31,6 +31,7 @@ from pocketnode.store.records import RecordLog
 log = structlog.get_logger(__name__)
 
 JITTER_SHARE: Final = 4  # statements are spread over this part of what is left of the window after grace
+WHOLE_POLL_S: Final = 0.1
 
 
 class Stating:
@@ -127,7 +128,7 @@ class Stating:
 
     async def _try(self, pot: Pot) -> None:
         try:
-            if not await asyncio.to_thread(self._whole, pot.id):
+            if not await self._is_whole(pot):
                 return
             stage = await self.state(pot)
             log.info("session_stated", pot=pot.id.hex(), session=pot.number, stage=str(stage))
@@ -139,16 +140,36 @@ class Stating:
         finally:
             self._busy.discard(pot.id)
 
+    async def _is_whole(self, pot: Pot) -> bool:
+        """Wait until a pot's records are complete; a block may take most of what is left of a short window.
+
+        Returns False where they are not when the window closes: then it is missed, once they are.
+        """
+        params, _, _ = await asyncio.gather(  # read meanwhile what a statement needs
+            self._market.params(pot.number),
+            self._market.session(pot.application, pot.service, pot.number),
+            self._market.grant(pot.application, pot.gateway, pot.service, pot.number),
+        )
+        closes = end_of(pot.number, params) + params.statement_window
+        while not await asyncio.to_thread(self._whole, pot.id):
+            if self._market.head >= closes:
+                return False
+            await asyncio.sleep(WHOLE_POLL_S)
+        return True
+
     async def _due_at(self, block: int) -> list[Pot]:
         waiting = await asyncio.to_thread(self._pots.all, [PotStage.OPEN])
         return [pot for pot in waiting if pot.id not in self._busy and block >= await self._due(pot)]
 
     async def _due(self, pot: Pot) -> int:
-        """Return the block at which to post: once the last relay may have ended, a little spread."""
+        """Return the block from which to post once the records are whole, a little spread over gateways.
+
+        No sooner than that, and not only after grace: where blocks are short, a slow node needs all of the window.
+        """
         params = await self._market.params(pot.number)
         spread = max(1, (params.statement_window - params.grace) // JITTER_SHARE)
         jitter = int.from_bytes(keccak(pot.id + pot.gateway)[:8], "big") % spread
-        return end_of(pot.number, params) + max(1, params.grace) + jitter
+        return end_of(pot.number, params) + 1 + jitter
 
     async def _missed(self, pot: Pot) -> PotStage:
         stated = await self._follower.events(Stated, pot.id)
