@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from pocketnode.chain.errors import TransactionFailed
@@ -18,8 +20,10 @@ from pocketnode.settlement import account, claiming, proof, stating
 from pocketnode.settlement.proof import Proof
 from pocketnode.settlement.records import SessionRecords
 from pocketnode.settlement.stating import Stating
+from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.journal import Intent
 from pocketnode.store.pots import Pot, PotStage
+from pocketnode.store.receipts import KeptReceipt, ReceiptStore
 from pocketnode.transport import served
 from tests.faults import serving_badly, signing_twice
 
@@ -57,6 +61,21 @@ def old_receipts() -> None:
     def proof_of(*args: Any) -> Proof:
         first.append(honest(*args))
         return first[0]
+
+    vars(claiming)["proof_of"] = proof_of
+
+
+def anothers_receipts() -> None:
+    """Claim with the Receipts of the supplier whose store CHEAT_WITH names."""
+    honest = proof.proof_of
+
+    def proof_of(kept: list[KeptReceipt], domain: Any) -> Proof:
+        engine = open_store(sqlite_url(Path(os.environ["CHEAT_WITH"])))
+        pot = kept[0].receipt.receipt.session, kept[0].gateway
+        anothers = ReceiptStore(engine).lanes(*pot)
+        engine.dispose()
+        assert anothers
+        return honest(anothers, domain)
 
     vars(claiming)["proof_of"] = proof_of
 
@@ -150,6 +169,7 @@ def vars_of(of: type, **functions: Callable[..., Any]) -> None:
 
 BOLD: Final = {
     "old-receipts": old_receipts,
+    "anothers-receipts": anothers_receipts,
     "low-quality": low_quality,
     "short-statement": short_statement,
     "hidden-records": hidden_records,

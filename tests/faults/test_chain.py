@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -69,6 +69,24 @@ async def test_a_node_that_is_no_good(world: World, name: str) -> None:
         world.nodes[daemon].mood = Mood()
     # With a window of five blocks the statement may come too late: then suppliers claim.
     await paid(world, number)
+
+
+@audit
+async def test_a_gateway_that_is_only_slow_states_in_time(world: World) -> None:
+    """A block a second, five of them to state in, and a node that takes a fifth of a second for each call."""
+    await world.withhold(False)
+    number = await world.new_session()
+    world.nodes[GATEWAY].mood.delay_s = 0.2
+    assert await world.load(CALLS) == CALLS
+    await world.mine_to(world.end_of(number) - 2)
+    await world.rpc.ask("evm_setIntervalMining", 1)
+    try:
+        await until(has(world, number, Stated, 1), 15, f"session {number} is not stated", 0.2)
+    finally:
+        await world.rpc.ask("evm_setIntervalMining", 0)
+        world.nodes[GATEWAY].mood.delay_s = 0
+    await world.settle(number)
+    await paid(world, number, stated=True)
 
 
 @audit
@@ -193,25 +211,27 @@ def has(
 
 
 DEPTHS: Final = range(1, 9)
+OFTEN: Final = {(Stated, 2), (Withdrawn, 3), (Claimed, 6)}
 
 
-@pytest.mark.parametrize(
-    ("kind", "depth"),
-    [
-        pytest.param(kind, depth, id=f"{kind.__name__}-{depth}", marks=[] if (kind, depth) == (Stated, 2) else [audit])
-        for kind in (Stated, Withdrawn)
+def reorgs(*kinds: type[Stated | Claimed | Withdrawn]) -> list[Any]:
+    """Return rows of all depths; one of each kind runs with the other tests."""
+    return [
+        pytest.param(kind, depth, id=f"{kind.__name__}-{depth}", marks=[] if (kind, depth) in OFTEN else [audit])
+        for kind in kinds
         for depth in DEPTHS
-    ],
-)
+    ]
+
+
+@pytest.mark.parametrize(("kind", "depth"), reorgs(Stated, Withdrawn))
 async def test_a_reorg_across_it(world: World, kind: type[Stated | Withdrawn], depth: int) -> None:
     await survive_reorg(world, kind, depth)
 
 
-@audit
-@pytest.mark.parametrize("depth", DEPTHS)
-async def test_a_reorg_across_a_claim(slow_world: World, depth: int) -> None:
+@pytest.mark.parametrize(("kind", "depth"), reorgs(Claimed))
+async def test_a_reorg_across_a_claim(slow_world: World, kind: type[Claimed], depth: int) -> None:
     """What is unwound must be mined again before the claim window closes: that of most localnets is too short."""
-    await survive_reorg(slow_world, Claimed, depth)
+    await survive_reorg(slow_world, kind, depth)
 
 
 async def survive_reorg(world: World, kind: type[Stated | Claimed | Withdrawn], depth: int) -> None:

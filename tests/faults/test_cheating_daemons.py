@@ -68,6 +68,33 @@ async def test_a_supplier_that_claims_with_old_receipts(world: World) -> None:
         await world.restart(CHEAT)
 
 
+async def test_a_supplier_that_claims_with_anothers_receipts(world: World) -> None:
+    """The contract takes none of them; the one that they were given to is paid once, as everybody else."""
+    await world.withhold(True)
+    await world.stop(CHEAT)
+    await world.start(CHEAT, cheat="anothers-receipts")
+    try:
+        number = await world.new_session()
+        assert await world.load(CALLS, AT_ONCE) == CALLS
+        await asyncio.sleep(1.5)
+        accepted = await books.recorded(world, number)
+        assert set(accepted) == set(SUPPLIERS)
+        await world.settle(number)
+
+        async def honest_are_paid() -> bool:
+            return (await books.pot(world, number)).paid.keys() >= accepted.keys() - {CHEAT}
+
+        await world.mine_until(honest_are_paid, 40, "the honest are not paid")
+        pot = await books.pot(world, number)
+        assert pot.claimed == {name: units for name, units in accepted.items() if name != CHEAT}
+        assert (CHEAT in pot.paid, pot.payments, pot.faults) == (False, len(SUPPLIERS) - 1, [])
+        books.check_pay(pot)
+        assert "claim_missed" in world.log(CHEAT)
+        assert world.alive(CHEAT)
+    finally:
+        await world.restart(CHEAT)
+
+
 async def seats_of(world: World, number: int) -> dict[str, dict[str, Any]]:
     """Return what the gateway says of each supplier in a session."""
     sessions = (await world.facts(GATEWAY))["sessions"]

@@ -209,7 +209,9 @@ class World:
         words = child.argv[child.argv.index("pocketnode") + 1 :]
         self._armed(name).unlink(missing_ok=True)
         argv = [sys.executable, "-m", "tests.faults.crash", str(self._armed(name)), *words]
-        await self.children.start(replace(child, argv=argv, env={"PYTHONPATH": str(ROOT), "CHEAT": cheat}), timeout_s)
+        victim = self.layout.data(next(other for other in SUPPLIERS if other != name)) / "state.db"
+        env = {"PYTHONPATH": str(ROOT), "CHEAT": cheat, "CHEAT_WITH": str(victim)}
+        await self.children.start(replace(child, argv=argv, env=env), timeout_s)
 
     def arm(self, name: str, point: str) -> None:
         """Have a daemon kill itself when it comes to a point of tests.faults.crash."""
