@@ -193,6 +193,8 @@ class Soak:
         busy = sum(count for words, count in tally.failures.items() if BUSY in words)
         share = sum(tally.done.values()) / max(1, tally.sent - busy)
         wrong = [f"{busy} of {tally.sent} met only busy suppliers"] if busy > tally.sent * BUSY_MOST else []
+        if not self.faults or not all(tally.done[kind] for kind in ("eth", "chat", "stream")):
+            wrong.append("nothing was done to the market, or some kind of request was never answered")
         return wrong if share >= ANSWERED_LEAST else [*wrong, f"only {share:.4%} answered"]
 
     async def _watch(self) -> None:
@@ -216,7 +218,8 @@ class Soak:
                 wrong.append(f"{life.name} went from {files:g} to {files_late:g} files")
             if late > early * (1 + GROWTH_MOST) and late - early > GROWTH_FREE_MIB:
                 wrong.append(f"{life.name} grew from {early:.1f} to {late:.1f} MiB")
-        return wrong
+        judged = {life.name for life in self._lives.values() if life.growth() is not None}
+        return wrong if GATEWAY in judged and len(judged) > 1 else [*wrong, f"only {judged} lived long enough to judge"]
 
     async def _reckon(self) -> list[str]:
         """Wait until every session that was used is paid out, and balance it."""
@@ -233,7 +236,26 @@ class Soak:
         unbalanced = [f"session {s.session} of {s.service} does not balance: {s}" for s in sessions if not s.balanced]
         debit, pay = sum(s.debit for s in sessions), sum(x.pay for s in sessions for x in s.suppliers)
         self._say(f"{len(sessions)} sessions paid out: debit {debit}, pay {pay}, fee {sum(s.fee for s in sessions)}")
+        unbalanced += await self._unrecorded(sessions)
         return unbalanced + await self._unpaid({(s.session, s.service) for s in sessions})
+
+    async def _unrecorded(self, sessions: list[SessionPay]) -> list[str]:
+        """Compare what was paid for with the gateway's records of relays: a statement says that, a claim no less."""
+        from tests.faults import books
+
+        wrong, used = [], [s for s in sessions if s.session >= self._first]
+        for one in used:
+            recorded = await books.recorded(self._world, one.session, one.service)
+            for paid in one.suppliers:
+                accepted = recorded.pop(paid.supplier, 0)
+                if paid.units < accepted or (paid.units > accepted and not paid.claimed):
+                    wrong.append(f"session {one.session} of {one.service}: {accepted} units recorded, {paid} paid")
+            wrong += [f"session {one.session} of {one.service} leaves out {left}" for left in recorded.items()]
+        missed = [(s.session, s.service) for s in used if not s.stated]
+        self._say(f"{len(used)} sessions compared with the records, not stated: {missed or 'none'}")
+        if {s.service for s in used} != {ETH, SMOLLM2}:
+            wrong.append(f"no session of some service was paid out: {[(s.session, s.service) for s in used]}")
+        return wrong
 
     async def _settled(self) -> list[SessionPay]:
         async with opened(self._world.layout, self._world.plan) as payouts:
