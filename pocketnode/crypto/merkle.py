@@ -35,13 +35,24 @@ class Frontier:
 
     def append(self, record: bytes) -> None:
         """Add a record; amortised two hashes."""
-        node = leaf_hash(record)
-        size = self.size
-        while size & 1:
+        self.append_subtree(leaf_hash(record), 0)
+
+    def append_subtree(self, node: bytes, level: int) -> None:
+        """Add `2^level` records by the root over them; they must begin at a multiple of as many.
+
+        Raises
+        ------
+        ValueError
+            they do not.
+        """
+        if self.size & ((1 << level) - 1):
+            raise ValueError(f"a subtree of 2^{level} records at {self.size}")
+        rest = self.size >> level
+        while rest & 1:
             node = node_hash(self._peaks.pop(), node)
-            size >>= 1
+            rest >>= 1
         self._peaks.append(node)
-        self.size += 1
+        self.size += 1 << level
 
     def root(self) -> bytes:
         """Return the 32-byte root; zero for an empty tree."""

@@ -17,11 +17,12 @@ from typing import Final
 
 from aiohttp import web
 
-from pocketnode.errors import NotFound
+from pocketnode.errors import NotFound, Unavailable
 from pocketnode.gateway.gate import REQUEST_ID, Gate
 from pocketnode.gateway.openai_api import refusal, shown
 from pocketnode.gateway.ports import Proofs, RecordFiles
 from pocketnode.gateway.refusal import INVALID, OVERLOADED, Reason, Refused
+from pocketnode.store.parts import part_of
 
 BYTES: Final = "application/octet-stream"
 NO_RELAY: Final = Reason(404, "invalid_request_error", "relay_not_found", -32601)
@@ -29,6 +30,7 @@ NO_RECORDS: Final = Reason(404, "invalid_request_error", "records_not_found", -3
 DOWNLOADS_MOST: Final = 8
 DOWNLOAD_RETRY_S: Final = 10
 DOWNLOAD_MOST_S: Final = 900.0
+INDEX_DIGITS_MOST: Final = 10
 
 
 class RelayApi:
@@ -76,6 +78,33 @@ class RelayApi:
         finally:
             self._downloads -= 1
 
+    async def part(self, request: web.Request) -> web.StreamResponse:
+        """Send one supplier's part of a pot's records (rule 5.20), made while it is sent."""
+        request_id = self._gate.request_id(request)
+        try:
+            if self._downloads >= DOWNLOADS_MOST:
+                raise Refused(OVERLOADED, f"{DOWNLOADS_MOST} sessions' records are being sent", DOWNLOAD_RETRY_S)
+            index = _index_of(request.match_info["index"])
+            path = await self._file(request.match_info["pot"])
+        except Refused as refused:
+            return refusal(refused, request_id)
+        self._downloads += 1
+        try:
+            answer = web.StreamResponse(headers={"Content-Type": BYTES, REQUEST_ID: request_id})
+            async with asyncio.timeout(DOWNLOAD_MOST_S):
+                await answer.prepare(request)
+                pieces = part_of(path, index)
+                while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                    await answer.write(piece)
+                await answer.write_eof()
+            return answer
+        except (TimeoutError, Unavailable):
+            if request.transport is not None:
+                request.transport.abort()  # or what is here would be taken for all of it
+            return answer
+        finally:
+            self._downloads -= 1
+
     async def _file(self, text: str) -> Path:
         pot = _hash_of(text)
         if pot is None:
@@ -99,6 +128,12 @@ class RelayApi:
             return await self._proofs.proven(digest)
         except NotFound as error:
             raise Refused(NO_RELAY, str(error)) from error
+
+
+def _index_of(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= INDEX_DIGITS_MOST and int(text) < 2**32):
+        raise Refused(INVALID, "a supplier's index is a whole number below 2^32", param="index")
+    return int(text)
 
 
 def _hash_of(text: str) -> bytes | None:

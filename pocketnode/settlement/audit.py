@@ -9,8 +9,10 @@ from typing import Final
 
 from pocketnode.crypto import merkle
 from pocketnode.errors import RemoteError
+from pocketnode.protocol.part import PartReader
 from pocketnode.protocol.quality import Slo, Verdict
 from pocketnode.protocol.record import RelayRecord, decode
+from pocketnode.protocol.statement import amount_down
 from pocketnode.protocol.types import ZERO32, Entry, Params, Session
 from pocketnode.settlement.account import Line, entries_of, lines_of, within_cap
 
@@ -89,10 +91,16 @@ class Audit:
 
 
 class _Reading:
-    """Sums up raw records as they pass: their tree in O(log n) memory, and what contradicts own answers."""
+    """Sums up raw records as they pass: their tree in O(log n) memory, and what contradicts own answers.
 
-    def __init__(self, index: int, answers: Mapping[bytes, bytes]) -> None:
-        self.tree = merkle.Frontier()
+    Parameters
+    ----------
+    tree : None where each record is to be added to it here.
+    """
+
+    def __init__(self, index: int, answers: Mapping[bytes, bytes], tree: merkle.Frontier | None = None) -> None:
+        self.tree = tree or merkle.Frontier()
+        self._adds = tree is None
         self.other_answers = 0
         self.unpaid = 0  # attempts with us that were given no units
         self.largest = 0  # units of the dearest attempt with us
@@ -107,7 +115,8 @@ class _Reading:
             rule 5.5 or 6.2: one is malformed.
         """
         for piece in raw:
-            self.tree.append(piece)
+            if self._adds:
+                self.tree.append(piece)
             record = decode(piece)
             if record.verdict not in _VERDICTS:
                 raise RemoteError("6.2", f"record {self.tree.size - 1} has the verdict {record.verdict}")
@@ -121,7 +130,38 @@ class _Reading:
 
 def examine(raw: Iterable[bytes], stated: Claimed, index: int, own: Own, terms: Terms) -> Audit:
     """Return what a pot's records, each of 85 bytes and in their order, say of the supplier at `index`."""
-    reading = _Reading(index, own.answers or {})
+    return _examine(raw, _Reading(index, own.answers or {}), stated, index, own, terms)
+
+
+def examine_part(pieces: Iterable[bytes], stated: Claimed, index: int, own: Own, terms: Terms) -> Audit:
+    """Return what the part of the supplier at `index` says (rule 5.20), in pieces as it came.
+
+    That a part is under the root does not say that it is whole. The statement does: a record with units that was left
+    out makes the sum lower than stated, or than own Receipts prove, and one that lowered the quality without being
+    shown leaves the stated quality unexplained. Where the statement was cut to the grant's cap the units of all are
+    needed: see `needs_all`.
+    """
+    part = PartReader()
+    reading = _Reading(index, own.answers or {}, part.tree)
+    return _examine(part.records(pieces), reading, stated, index, own, terms)
+
+
+def needs_all(found: Audit, stated: Claimed, amounts: Iterable[int], cap: int, prices: Iterable[int]) -> bool:
+    """Return whether what a part gives can only be judged with others' records: the statement may be cut to the cap.
+
+    Parameters
+    ----------
+    amounts : of all entries of the statement.
+    prices : of all suppliers of the session; a cut loses at most one unit of each, and a base unit.
+    """
+    if all(finding.difference is not Difference.UNITS for finding in found.findings):
+        return False
+    said = stated.entry.units if stated.entry else 0
+    slack = sum(amount_down(1, price) + 2 for price in prices)
+    return said < found.units and sum(amounts) + slack >= cap
+
+
+def _examine(raw: Iterable[bytes], reading: _Reading, stated: Claimed, index: int, own: Own, terms: Terms) -> Audit:
     try:
         lines = lines_of(reading.records(raw), terms.slo)
     except RemoteError as error:

@@ -18,13 +18,13 @@ from pocketnode.chain.heads import Block
 from pocketnode.chain.market import Market
 from pocketnode.crypto.keccak import keccak
 from pocketnode.crypto.keys import checksum
-from pocketnode.errors import Corrupt, PocketError, Unavailable
+from pocketnode.errors import Corrupt, NotFound, PocketError, Unavailable
 from pocketnode.protocol.digest import receipt_digest, response_digest
 from pocketnode.protocol.quality import Slo
 from pocketnode.protocol.record import RECORD_BYTES
 from pocketnode.protocol.session import end_of, payable_from, service_name
 from pocketnode.protocol.types import Entry
-from pocketnode.settlement.audit import Audit, Claimed, Own, Terms, examine
+from pocketnode.settlement.audit import Audit, Claimed, Own, Terms, examine, examine_part, needs_all
 from pocketnode.settlement.ports import RecordSource
 from pocketnode.store.audits import AuditRow, AuditStage, AuditStore
 from pocketnode.store.receipts import KeptReceipt, ReceiptStore
@@ -114,15 +114,29 @@ class Auditing:
         terms = Terms(self._slo_of(row.service), session, params, grant.cap if grant else 0)
         kept = await asyncio.to_thread(self._receipts.lanes, session.id, row.gateway, self._operator)
         claimed = Claimed(stated.relays_root, _entry(stated, me.index))
-        with tempfile.SpooledTemporaryFile(MEMORY_BYTES) as file:
-            await self._fetch(row, file)
-            found = await asyncio.to_thread(examine, _paced(file), claimed, me.index, self._own(row, kept), terms)
+        own = self._own(row, kept)
+        try:
+            found = await self._examined(row, claimed, me.index, own, terms, part=True)
+            amounts, prices = [e.amount for e in stated.entries], [s.price for s in session.suppliers]
+            whole = needs_all(found, claimed, amounts, terms.cap, prices)
+        except NotFound:  # a gateway that gives no parts
+            whole = True
+        if whole:
+            found = await self._examined(row, claimed, me.index, own, terms, part=False)
         return await self._conclude(row, claimed, found)
 
-    async def _fetch(self, row: AuditRow, file: IO[bytes]) -> None:
+    async def _examined(self, row: AuditRow, claimed: Claimed, index: int, own: Own, terms: Terms, part: bool) -> Audit:
+        """Fetch the own part of the records, or all of them, and say what is in it. Only a piece is in memory at once."""
+        with tempfile.SpooledTemporaryFile(MEMORY_BYTES) as file:
+        """Fetch the own part of the records, or all of them, and say what is in it; in memory is a piece at a time."""
+            if part:
+                return await asyncio.to_thread(examine_part, _blocks(file), claimed, index, own, terms)
+            return await asyncio.to_thread(examine, _paced(file), claimed, index, own, terms)
+
+    async def _fetch(self, row: AuditRow, file: IO[bytes], index: int | None) -> None:
         if not row.url:
             raise Unavailable("the gateway did not say where it gives its records")
-        async with self._slots, self._source.records(row.url, row.pot) as pieces:
+        async with self._slots, self._source.records(row.url, row.pot, index) as pieces:
             async for piece in pieces:
                 try:
                     await asyncio.to_thread(file.write, piece)
@@ -247,10 +261,16 @@ def _entry(stated: Stated, index: int) -> Entry | None:
 
 
 def _paced(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the records in a file, and rest as long as they took: relays are answered by the same process meanwhile."""
+    """Yield the records in a file."""
+    for block in _blocks(file):
+        for at in range(0, len(block), RECORD_BYTES):
+            yield block[at : at + RECORD_BYTES]
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield a file in pieces, and rest as long as each took: relays are answered by the same process meanwhile."""
     file.seek(0)
     while block := file.read(BLOCK_RECORDS * RECORD_BYTES):
         begun_s = time.monotonic()
-        for at in range(0, len(block), RECORD_BYTES):
-            yield block[at : at + RECORD_BYTES]
+        yield block
         time.sleep(time.monotonic() - begun_s)

@@ -10,11 +10,19 @@ from typing import Protocol
 class RecordSource(Protocol):
     """Fetches a gateway's relay records."""
 
-    def records(self, url: str, pot: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def records(
+        self, url: str, pot: bytes, index: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Give the raw records of a pot, in pieces of any size, from the gateway whose address is `url`.
+
+        Parameters
+        ----------
+        index : of a supplier, for its part alone (rule 5.20); None for all records.
 
         Raises
         ------
+        NotFound
+            the gateway gives no parts.
         Unavailable
             it does not give them, or they are too many.
         """

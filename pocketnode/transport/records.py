@@ -1,4 +1,4 @@
-"""Fetches a gateway's relay records over HTTP: `GET URL/v1/records/0x..` (rule 5.18).
+"""Fetches a gateway's relay records over HTTP: `GET URL/v1/records/0x..` (rule 5.18), one's part at `../INDEX` (5.20).
 
 The address comes from a stranger: nothing but http and https is asked, no redirect is followed, and what is too large
 or too slow is given up.
@@ -13,7 +13,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from pocketnode.errors import Unavailable
+from pocketnode.errors import NotFound, Unavailable
 
 URL_CHARS_MOST: Final = 300
 PIECE_BYTES: Final = 256 * 1024
@@ -49,15 +49,17 @@ class HttpRecords:
         self._most_bytes = most_bytes
 
     @asynccontextmanager
-    async def records(self, url: str, pot: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def records(self, url: str, pot: bytes, index: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
         if not is_public(url):
             raise Unavailable(f"{url[:80]!r} is no address that records are asked of")
-        place = URL(url.rstrip("/") + f"/v1/records/0x{pot.hex()}")
+        place = URL(url.rstrip("/") + f"/v1/records/0x{pot.hex()}" + ("" if index is None else f"/{index}"))
         try:
             async with (
                 aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False) as http,
                 http.get(place, allow_redirects=False) as answer,
             ):
+                if answer.status == 404 and index is not None:
+                    raise NotFound(f"{place}: HTTP 404")
                 if answer.status != 200:
                     raise Unavailable(f"{place}: HTTP {answer.status}")
                 yield self._pieces(answer, place)

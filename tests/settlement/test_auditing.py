@@ -37,12 +37,14 @@ MOST_BYTES = 1_000_000
 
 
 @asynccontextmanager
-async def serving(gateway: Party, files: RecordFiles | None = None) -> AsyncIterator[str]:
+async def serving(gateway: Party, files: RecordFiles | None = None, parts: bool = True) -> AsyncIterator[str]:
     """Serve a gateway's records as its daemon does, and give the address."""
     gate = Gate(Access(lambda _: {}, lambda *_: 0), Limits())
     relays = RelayApi(gate, None, files or RecordFiles(gateway.records.directory, gateway.pots))
     app = web.Application()
     app.router.add_get("/v1/records/{pot}", relays.records)
+    if parts:
+        app.router.add_get("/v1/records/{pot}/{index}", relays.part)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
