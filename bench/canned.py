@@ -42,6 +42,8 @@ class CannedStream:
                 opened.credit_limit, opened.max_in_flight, opened.max_request = self._credit, 100_000, 1 << 24
             elif kind == "request":
                 self._say(said, message.request)
+            elif kind == "close":
+                said.messages.add().closed.SetInParent()
         if said.messages:
             self._frames.put_nowait(said)
 

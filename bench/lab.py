@@ -15,9 +15,8 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
-import grpc
 import orjson
 from sqlalchemy import insert
 
@@ -51,7 +50,9 @@ from pocketnode.store.pots import PotStore
 from pocketnode.store.records import RecordLog
 from pocketnode.store.serving import ServingLocks
 from pocketnode.transport.answers import KeptAnswers
-from pocketnode.transport.client import Lane, open_lane
+from pocketnode.transport.client import Lane
+from pocketnode.transport.link import Link
+from pocketnode.transport.links import Links
 from pocketnode.transport.ports import LaneTerms, Opening, Relay, Served
 from pocketnode.transport.server import RelayServer
 
@@ -73,13 +74,13 @@ class Lab:
 
     Parameters
     ----------
+    supplier_ports : one for each supplier: they stand for operators of their own, who share nothing.
     sessions : as many applications, each with a session of its own.
     canned : answers come from within the gateway.
     """
 
     port: int
-    supplier_port: int
-    suppliers: int = 3
+    supplier_ports: list[int]
     sessions: int = 1
     workers: int = 1
     canned: bool = False
@@ -126,10 +127,9 @@ class LabMarket:
     head = HEAD
 
     def __init__(self, lab: Lab) -> None:
-        endpoint = f"{HOST}:{lab.supplier_port}"
         self._listed = tuple(
-            SessionSupplier(index, 1 + index, supplier_key(index).address, PRICE, endpoint, ZERO32)
-            for index in range(lab.suppliers)
+            SessionSupplier(index, 1 + index, supplier_key(index).address, PRICE, f"{HOST}:{port}", ZERO32)
+            for index, port in enumerate(lab.supplier_ports)
         )
 
     def number_now(self) -> int:
@@ -153,20 +153,23 @@ class LabMarket:
 class WireLanes:
     """Opens lanes to the lab's supplier process."""
 
+    def __init__(self) -> None:
+        self._links = Links(GATEWAY, DOMAIN)
+
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> Lane:
-        return await open_lane(opening, endpoint, fingerprint, GATEWAY, DOMAIN)
+        return await self._links.open(opening, endpoint, fingerprint)
 
 
 class CannedLanes:
     """Opens lanes that end within this process."""
 
     def __init__(self, lab: Lab) -> None:
-        self._keys = {key.address: key for key in map(supplier_key, range(lab.suppliers))}
+        self._keys = {key.address: key for key in map(supplier_key, range(len(lab.supplier_ports)))}
 
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> Lane:
         stream = CannedStream(opening, self._keys[opening.supplier], DOMAIN, OK, answer_to, CREDIT)
-        lane = Lane(opening, cast(grpc.aio.Channel, NoChannel()), stream, GATEWAY, DOMAIN, KeptAnswers())
-        await lane.start()
+        lane = Lane(opening, Link(stream, NoChannel(), endpoint), GATEWAY, DOMAIN, KeptAnswers())
+        await lane.open()
         return lane
 
 
@@ -205,13 +208,15 @@ class _Answerer:
 
 
 async def supplier(folder: Path) -> None:
-    """Run all suppliers on one listener."""
+    """Run all suppliers, each on a listener of its own."""
     stop, lab = stop_on_signals(), Lab.read(folder)
-    server = RelayServer(_Answerer(), map(supplier_key, range(lab.suppliers)), DOMAIN, max_lanes=1_000_000)
-    await server.start(f"{HOST}:{lab.supplier_port}")
+    servers = []
+    for index, port in enumerate(lab.supplier_ports):
+        servers.append(RelayServer(_Answerer(), [supplier_key(index)], DOMAIN, max_lanes=1_000_000))
+        await servers[-1].start(f"{HOST}:{port}")
     spare_collector()
     await stop.wait()
-    await server.drain(0.2)
+    await asyncio.gather(*(server.drain(0.2) for server in servers))
 
 
 async def gateway(folder: Path, number: int) -> None:

@@ -30,16 +30,17 @@ async def start_lab(bench: Bench, name: str, what: str, size: int) -> Running:
     """Start a lab in which `what` (workers, suppliers or sessions) has `size`."""
     folder = bench.folder / name
     folder.mkdir()
-    port, supplier_port = ports.free(2)
-    sizes: dict[str, Any] = {"suppliers": SUPPLIERS, what: size}
+    sizes: dict[str, Any] = {what: size}
+    suppliers = sizes.pop("suppliers", SUPPLIERS)
     if what == "workers":
-        sizes |= {"suppliers": WORKERS_SUPPLIERS, "canned": True}
-    lab = Lab(port, supplier_port, **sizes)
+        suppliers, sizes["canned"] = WORKERS_SUPPLIERS, True
+    port, *supplier_ports = ports.free(1 + suppliers)
+    lab = Lab(port, supplier_ports, **sizes)
     lab.write(folder)
     pids = {}
     if not lab.canned:
         argv = [sys.executable, "-m", "bench.lab", "supplier", str(folder)]
-        pids["supplier"] = await bench.start(f"{name}-supplier", argv, _connects(supplier_port))
+        pids["supplier"] = await bench.start(f"{name}-supplier", argv, _connects(supplier_ports[-1]))
     argv = [sys.executable, "-m", "bench.many", str(folder), str(lab.workers)]
     pids["gateway"] = await bench.start(f"{name}-gateway", argv, _ready(lab, folder))
     place = Place(f"http://{HOST}:{port}/rpc/eth", headers={"authorization": f"Bearer {secret_of(0)}"})

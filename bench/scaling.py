@@ -24,7 +24,7 @@ from pocketnode.chain.heads import Heads, block_at
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
 from pocketnode.protocol.session import service_id
-from pocketnode.transport.client import open_lane
+from pocketnode.transport.links import Links
 from pocketnode.transport.ports import Opening
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ async def _open_session(ours: Ours, market: Market, reads_ms: list[float]) -> li
         (Opening(application, service, number, s.operator, key.address, secrets.token_bytes(32)), s)
         for s in session.suppliers
     ]
-    domain = ours.deployment.domain
-    return await asyncio.gather(*(open_lane(o, s.endpoint, s.fingerprint, key, domain) for o, s in openings))
+    links = Links(key, ours.deployment.domain)
+    return await asyncio.gather(*(links.open(o, s.endpoint, s.fingerprint) for o, s in openings))
 
 
 async def across_boundary(ours: Ours, counts: Counts) -> dict[str, Any]:

@@ -57,7 +57,7 @@ from pocketnode.store.pots import PotStore
 from pocketnode.store.records import RecordLog
 from pocketnode.store.serving import OneGateway, ServingLocks
 from pocketnode.transport.channels import ClientCertificate
-from pocketnode.transport.client import open_lane
+from pocketnode.transport.links import Links
 from pocketnode.transport.ports import LaneClient, Opening
 from pocketnode.web.explorer import Explorer
 from pocketnode.web.listener import token_in
@@ -79,9 +79,7 @@ class Lanes:
         client: ClientCertificate | None = None,
         answers: Answers | None = None,
     ) -> None:
-        self._key = key
-        self._client = client
-        self._domain = domain
+        self._links = Links(key, domain, client)
         self._public_url = public_url
         self._answers = answers
 
@@ -96,14 +94,14 @@ class Lanes:
         client = _certificate(config)
 
         def take() -> None:
-            self._client = client
+            self._links.client = client
 
         return take
 
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> LaneClient:
         told = replace(opening, records=self._public_url)
         kept = self._answers.lane(told) if self._answers is not None else None
-        return await open_lane(told, endpoint, fingerprint, self._key, self._domain, self._client, kept)
+        return await self._links.open(told, endpoint, fingerprint, kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from pocketnode.supplier.config import ServiceConfig, SupplierConfig
 from pocketnode.supplier.locating import line_of
 from pocketnode.supplier.offers import Clients, spec_of
 from pocketnode.transport.channels import ClientCertificate
-from pocketnode.transport.client import open_lane
+from pocketnode.transport.links import open_lane
 from pocketnode.transport.ports import Opening, Reply
 
 

@@ -1,1 +1,1 @@
-"""Lanes over gRPC, both ends: `client.open_lane` for gateways, `server.RelayServer` for suppliers."""
+"""Lanes over gRPC, both ends: `links.Links` opens them for gateways, `server.RelayServer` serves them."""

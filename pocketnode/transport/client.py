@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
-import grpc
 
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
@@ -15,91 +12,59 @@ from pocketnode.protocol.digest import receipt_digest
 from pocketnode.protocol.payload import payload_hash
 from pocketnode.protocol.types import Receipt, SignedReceipt
 from pocketnode.transport.answers import KeptAnswers, SecondAnswers
-from pocketnode.transport.channels import CONNECT_TIMEOUT_S, ClientCertificate, open_channel
-from pocketnode.transport.grpc_options import CHUNK_BYTES, PATH, PROTOCOL_VERSION
-from pocketnode.transport.outbox import Outbox
+from pocketnode.transport.channels import CONNECT_TIMEOUT_S
+from pocketnode.transport.grpc_options import CHUNK_BYTES, PROTOCOL_VERSION
+from pocketnode.transport.link import Link
 from pocketnode.transport.ports import LaneTerms, Opening
 from pocketnode.transport.reply import LaneReply, Sent
-from pocketnode.wire.pb.relay_pb2 import Done, GatewayFrame, NeedHold, SupplierFrame, SupplierMessage
+from pocketnode.wire.pb.relay_pb2 import Closed, Done, GatewayMessage, NeedHold, Opened, SupplierMessage
 
-ACKNOWLEDGE_AFTER_S = 1.0  # rule 3.13 allows 2
 MESSAGE_OVERHEAD = 256
+SMALL_BYTES = 4096  # a body up to this size does not wait for room
 CLOSE_TIMEOUT_S = 2.0
-
-Stream = Any  # grpc.aio.StreamStreamCall, generic in ways its stubs do not say
-
-
-async def open_lane(
-    opening: Opening,
-    endpoint: str,
-    fingerprint: bytes,
-    key: Key,
-    domain: Domain,
-    client: ClientCertificate | None = None,
-    answers: KeptAnswers | None = None,
-) -> Lane:
-    """Open a lane to the supplier at `endpoint` and return it once the supplier has agreed.
-
-    Parameters
-    ----------
-    opening : `gateway` must be `key`'s address.
-    fingerprint : of the supplier's certificate, as registered; zero for plain text.
-    client : shown to a supplier that asks for a certificate.
-    answers : takes the answers of this lane that are worth keeping.
-
-    Raises
-    ------
-    RemoteError
-        the supplier refuses, with the rule it names, or shows another certificate than the registered one.
-    Unavailable
-        nobody answers there, or the supplier drains.
-    """
-    channel = await open_channel(endpoint, fingerprint, client)
-    call = channel.stream_stream(
-        PATH, request_serializer=GatewayFrame.SerializeToString, response_deserializer=SupplierFrame.FromString
-    )()
-    lane = Lane(opening, channel, call, key, domain, answers or KeptAnswers())
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await lane.start()
-    except TimeoutError as error:
-        await lane.abort(Unavailable(f"{endpoint} did not open a lane in {CONNECT_TIMEOUT_S:.0f} s"))
-        raise Unavailable(f"{endpoint} did not open a lane in {CONNECT_TIMEOUT_S:.0f} s") from error
-    except PocketError as error:
-        await lane.abort(error)
-        raise
-    return lane
 
 
 class Lane:
-    """Implements `ports.LaneClient`."""
+    """Implements `ports.LaneClient`. `links.Links` opens it."""
 
-    def __init__(
-        self,
-        opening: Opening,
-        channel: grpc.aio.Channel,
-        stream: Stream,
-        key: Key,
-        domain: Domain,
-        answers: KeptAnswers,
-    ) -> None:
+    __slots__ = (
+        "_answers",
+        "_backend",
+        "_close",
+        "_domain",
+        "_error",
+        "_held",
+        "_key",
+        "_link",
+        "_number",
+        "_opened",
+        "_outbox",
+        "_replies",
+        "_second",
+        "_state",
+        "_unsigned_since_s",
+        "opening",
+        "terms",
+    )
+
+    def __init__(self, opening: Opening, link: Link, key: Key, domain: Domain, answers: KeptAnswers) -> None:
         self.opening = opening
         self.terms = LaneTerms(credit_limit=0)
-        self._channel = channel
-        self._stream = stream
+        self._link = link
+        self._outbox = link.outbox
+        self._number = 0
         self._key = key
         self._domain = domain
         self._state = lanes.GatewayLane(opening.session, opening.supplier, opening.lane)
         self._replies: dict[int, LaneReply] = {}
         self._held = 0
         self._backend = b""
+        self._unsigned_since_s = 0.0
         self._error: PocketError | None = None
         self._answers = answers
         self._second = SecondAnswers(answers, opening.supplier, domain)
-        self._outbox = Outbox[GatewayFrame](GatewayFrame, stream.write)
-        self._pump: asyncio.Future[None] | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self._acknowledging: asyncio.TimerHandle | None = None
+        self._opened: asyncio.Future[None] | None = None  # while Open is not answered
+        self._close: asyncio.Future[None] | None = None  # while Close is not answered
 
     @property
     def in_flight(self) -> int:
@@ -118,31 +83,39 @@ class Lane:
         """Units that the supplier will still hold for us (rule 3.6), as far as this lane knows."""
         return self.terms.credit_limit - self._held - self._state.unsigned
 
-    async def start(self) -> None:
-        """Send Open and wait for Opened."""
-        message = self._outbox.frame(MESSAGE_OVERHEAD).messages.add().open
-        opening = self.opening
-        message.version = PROTOCOL_VERSION
-        message.application = opening.application
-        message.service = opening.service
-        message.session = opening.number
-        message.supplier = opening.supplier
-        message.gateway = opening.gateway
-        message.lane = opening.lane
-        message.records = opening.records
-        self._pump = asyncio.ensure_future(self._outbox.pump())
-        frame = await self._read()
-        if frame is None or not frame.messages:
-            raise self._error or Unavailable("the supplier ended the lane without a word")
-        first, *others = frame.messages
-        if first.WhichOneof("kind") == "closed":
-            raise _closed(first)
-        if first.WhichOneof("kind") != "opened":
-            raise RemoteError("8.2", "the first answer is not Opened")
-        self.terms = LaneTerms(first.opened.credit_limit, first.opened.max_in_flight, first.opened.max_request)
-        for message_ in others:
-            self._take(message_)
-        self._reader = asyncio.ensure_future(self._receive())
+    @property
+    def unsigned_since_s(self) -> float | None:
+        """Since when, by the loop's clock, the supplier has not been told of units; None where it knows all."""
+        return self._unsigned_since_s if self._state.unsigned and self._error is None else None
+
+    async def open(self) -> None:
+        """Send Open and wait for Opened.
+
+        Raises
+        ------
+        RemoteError
+            the supplier refuses, with the rule it names.
+        Unavailable
+            the link breaks, the supplier drains, or does not answer in time.
+        """
+        async with self._link.opening:
+            self._number = self._link.add(self)
+            self._opened = asyncio.get_running_loop().create_future()
+            self._send_open()
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await self._opened
+            except TimeoutError as error:
+                await self.abort(Unavailable("nobody waits for the lane any more"))
+                raise Unavailable(f"{self._link.place} did not open a lane in {CONNECT_TIMEOUT_S:.0f} s") from error
+            except asyncio.CancelledError:
+                await self.abort(Unavailable("nobody waits for the lane any more"))
+                raise
+            except PocketError:
+                await self._link.closed()
+                raise
+            finally:
+                self._opened = None
 
     async def relay(self, head: bytes, body: bytes, hold: int, most: int | None = None) -> LaneReply:
         reply = await self.send(head, body, hold, most)
@@ -154,6 +127,10 @@ class Lane:
         return reply
 
     async def send(self, head: bytes, body: bytes, hold: int, most: int | None = None) -> LaneReply:
+        if len(body) > SMALL_BYTES and self._outbox.full:
+            await self._outbox.room()
+        if self._outbox.stuck:
+            raise Unavailable(f"{self._link.place} does not read what it is sent")
         if self._error is not None:
             raise Unavailable(f"the lane has ended: {self._error}")
         self._state, receipt = lanes.request_receipt(self._state, payload_hash(head, body), hold)
@@ -161,27 +138,42 @@ class Lane:
         reply = LaneReply(sent, self.opening.supplier, self._domain, self._accepted, self._cancel)
         self._replies[receipt.seq] = reply
         self._held += hold
-        await self._send(sent, head, body)
+        self._send(sent, head, body)
+        if len(body) > CHUNK_BYTES:
+            await self._send_rest(receipt.seq, body)
         return reply
 
     async def close(self) -> None:
-        """Acknowledge what is accepted with a bare Receipt (rule 3.13), end the stream, free the channel."""
+        """Acknowledge what is accepted with a bare Receipt (rule 3.13) and end the lane; its last lane ends a link."""
         if self._error is None:
-            self._acknowledge()
-            self._outbox.end()
-            await self._until_quiet()
-        await self.abort(Unavailable("the lane is closed"))
+            self.acknowledge()
+            self._close = asyncio.get_running_loop().create_future()
+            self._message().close.SetInParent()
+            await asyncio.wait([self._close], timeout=CLOSE_TIMEOUT_S)
+        self._leave(Unavailable("the lane is closed"))
+        await self._link.closed()
 
     async def abort(self, error: PocketError) -> None:
-        """End at once; whoever waits gets `error`."""
-        self._fail(error)
-        if self._acknowledging is not None:
-            self._acknowledging.cancel()
-        for task in (self._pump, self._reader):
-            if task is not None:
-                task.cancel()
-        self._stream.cancel()
-        await self._channel.close()
+        """End at once; whoever waits gets `error`. The link goes on if it has other lanes."""
+        if self._error is None:
+            self._message().close.SetInParent()
+        self._leave(error)
+
+    def fail(self, error: PocketError) -> None:
+        """End the lane: everyone who waits on it gets `error`."""
+        if self._error is None:
+            self._error = error
+        replies, self._replies = self._replies, {}
+        for reply in replies.values():
+            reply.fail(error)
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error)
+        if self._close is not None and not self._close.done():
+            self._close.set_result(None)
+
+    def _leave(self, error: PocketError) -> None:
+        self.fail(error)
+        self._link.drop(self._number)
 
     # ---- sending
 
@@ -189,52 +181,72 @@ class Lane:
         digest = receipt_digest(self._domain, receipt)
         return Sent(SignedReceipt(receipt, self._key.sign(digest)), digest, most, step)
 
-    async def _send(self, sent: Sent, head: bytes, body: bytes) -> None:
+    def _message(self, size: int = MESSAGE_OVERHEAD) -> GatewayMessage:
+        """Return a message of this lane that will go out as soon as the stream takes it."""
+        message = self._outbox.frame(size).messages.add()
+        message.lane = self._number
+        return message
+
+    def _send_open(self) -> None:
+        message, opening = self._message().open, self.opening
+        message.version = PROTOCOL_VERSION
+        message.application = opening.application
+        message.service = opening.service
+        message.session = opening.number
+        message.supplier = opening.supplier
+        message.gateway = opening.gateway
+        message.lane = opening.lane
+        message.records = opening.records
+
+    def _send(self, sent: Sent, head: bytes, body: bytes) -> None:
+        """Send a request, of a long body the first part."""
         receipt = sent.signed.receipt
-        first, rest = body[:CHUNK_BYTES], body[CHUNK_BYTES:]
-        message = self._outbox.frame(len(head) + len(first) + MESSAGE_OVERHEAD).messages.add().request
+        first = body[:CHUNK_BYTES]
+        message = self._message(len(head) + len(first) + MESSAGE_OVERHEAD).request
         message.seq = receipt.seq
         message.total = receipt.total
         message.hold = receipt.hold
         message.signature = sent.signed.signature
         message.head = head
         message.body = first
-        if not rest:
-            return
-        message.request = receipt.request
-        message.more = True
-        for at in range(0, len(rest), CHUNK_BYTES):
-            await self._outbox.room()
-            part = rest[at : at + CHUNK_BYTES]
-            chunk = self._outbox.frame(len(part) + MESSAGE_OVERHEAD).messages.add().chunk
-            chunk.seq = receipt.seq
+        if len(body) > CHUNK_BYTES:
+            message.request = receipt.request
+            message.more = True
+
+    async def _send_rest(self, seq: int, body: bytes) -> None:
+        for at in range(CHUNK_BYTES, len(body), CHUNK_BYTES):
+            if self._outbox.full:
+                await self._outbox.room()
+            if seq not in self._replies:
+                return  # it is answered already, as where it is refused, or the lane has ended
+            part = body[at : at + CHUNK_BYTES]
+            chunk = self._message(len(part) + MESSAGE_OVERHEAD).chunk
+            chunk.seq = seq
             chunk.body = part
-            chunk.more = at + CHUNK_BYTES < len(rest)
+            chunk.more = at + CHUNK_BYTES < len(body)
 
     def _credit(self, signed: SignedReceipt) -> None:
-        credit = self._outbox.frame(MESSAGE_OVERHEAD).messages.add().credit
+        credit = self._message().credit
         credit.seq = signed.receipt.seq
         credit.total = signed.receipt.total
         credit.hold = signed.receipt.hold
         credit.signature = signed.signature
 
-    def _acknowledge(self) -> None:
+    def acknowledge(self) -> None:
         """Send a bare Receipt if the supplier does not know all yet."""
-        self._acknowledging = None
-        if self._error is not None or not self._state.unsigned:
-            return
-        self._state, receipt = lanes.bare_receipt(self._state)
-        self._credit(self._sign(receipt, 0, 0).signed)
+        if self._error is None and self._state.unsigned:
+            self._state, receipt = lanes.bare_receipt(self._state)
+            self._credit(self._sign(receipt, 0, 0).signed)
 
     def _accepted(self, units: int) -> None:
+        if not self._state.unsigned:
+            self._unsigned_since_s = asyncio.get_running_loop().time()
+            self._link.owe(self)
         self._state = lanes.accepted(self._state, units)
-        if self._acknowledging is None:
-            loop = asyncio.get_running_loop()
-            self._acknowledging = loop.call_later(ACKNOWLEDGE_AFTER_S, self._acknowledge)
 
     def _cancel(self, reply: LaneReply) -> None:
         if self._error is None and not reply.over:
-            self._outbox.frame(MESSAGE_OVERHEAD).messages.add().cancel.seq = reply.sent.signed.receipt.seq
+            self._message().cancel.seq = reply.sent.signed.receipt.seq
 
     def _raise_hold(self, message: NeedHold) -> None:
         reply = self._replies.get(message.seq)
@@ -252,22 +264,8 @@ class Lane:
 
     # ---- receiving
 
-    async def _receive(self) -> None:
-        while (frame := await self._read()) is not None:
-            for message in frame.messages:
-                self._take(message)
-        self._fail(self._error or Unavailable("the supplier ended the lane"))
-
-    async def _read(self) -> SupplierFrame | None:
-        try:
-            frame = await self._stream.read()
-        except (grpc.RpcError, asyncio.InvalidStateError) as error:
-            details = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
-            self._fail(Unavailable(f"the lane broke: {details}"))
-            return None
-        return frame if isinstance(frame, SupplierFrame) else None
-
-    def _take(self, message: SupplierMessage) -> None:
+    def take(self, message: SupplierMessage) -> None:
+        """Take a message from the link."""
         kind = message.WhichOneof("kind")
         if kind == "answer":
             reply = self._replies.get(message.answer.seq)
@@ -285,8 +283,10 @@ class Lane:
             self._done(message.done)
         elif kind == "need_hold":
             self._raise_hold(message.need_hold)
+        elif kind == "opened":
+            self._take_opened(message.opened)
         elif kind == "closed":
-            self._fail(_closed(message))
+            self._leave(_reason(message.closed))
 
     def _done(self, done: Done) -> None:
         self._backend = done.backend or self._backend
@@ -299,27 +299,13 @@ class Lane:
         if (ended := reply.ended or reply.refused) is not None:
             self._answers.add(ended)
 
-    def _fail(self, error: PocketError) -> None:
-        """End the lane: everyone who waits on it gets `error`."""
-        if self._error is None:
-            self._error = error
-        replies, self._replies = self._replies, {}
-        for reply in replies.values():
-            reply.fail(error)
-
-    async def _until_quiet(self) -> None:
-        if self._pump is not None:
-            await asyncio.wait([self._pump], timeout=CLOSE_TIMEOUT_S)
-        if self._reader is not None and not self._reader.done():
-            try:
-                await asyncio.wait_for(self._stream.done_writing(), timeout=CLOSE_TIMEOUT_S)
-            except (grpc.RpcError, asyncio.InvalidStateError, TimeoutError):
-                return
-            await asyncio.wait([self._reader], timeout=CLOSE_TIMEOUT_S)
+    def _take_opened(self, opened: Opened) -> None:
+        if self._opened is not None and not self._opened.done():
+            self.terms = LaneTerms(opened.credit_limit, opened.max_in_flight, opened.max_request)
+            self._opened.set_result(None)
 
 
-def _closed(message: SupplierMessage) -> PocketError:
-    rule, words = message.closed.rule, message.closed.message
-    if rule in ("drain", "unavailable"):
-        return Unavailable(words)
-    return RemoteError(rule, f"the supplier closed the lane: {words}")
+def _reason(closed: Closed) -> PocketError:
+    if closed.rule in ("drain", "unavailable", ""):
+        return Unavailable(closed.message or "the lane is closed")
+    return RemoteError(closed.rule, f"the supplier closed the lane: {closed.message}")

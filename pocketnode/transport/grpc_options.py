@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SERVICE = "pocketnode.v1.Relay"
-METHOD = "Lane"
+METHOD = "Link"
 PATH = f"/{SERVICE}/{METHOD}"
 MESSAGE_BYTES = 4 * 1024 * 1024  # a frame is FRAME_BYTES plus one message at the most
 CHUNK_BYTES = 64 * 1024  # rule 8.3

@@ -31,6 +31,7 @@ class ServedRelay:
         "_first_byte_ms",
         "_hash",
         "_hold_raised",
+        "_lane",
         "_outbox",
         "body",
         "head",
@@ -39,8 +40,11 @@ class ServedRelay:
         "units",
     )
 
-    def __init__(self, opening: Opening, signed: SignedReceipt, head: bytes, outbox: Outbox[SupplierFrame]) -> None:
+    def __init__(
+        self, opening: Opening, signed: SignedReceipt, head: bytes, outbox: Outbox[SupplierFrame], lane: int = 0
+    ) -> None:
         self.opening = opening
+        self._lane = lane  # its number on the link
         self.signed = signed
         self.head = head
         self.body = b""
@@ -77,6 +81,7 @@ class ServedRelay:
         self._hash = hasher(head)
         frame = self._outbox.frame(len(head) + MESSAGE_OVERHEAD)
         message = frame.messages.add()
+        message.lane = self._lane
         message.answer.seq = self.receipt.seq
         message.answer.head = head
         self._answer, self._answer_frame = message, frame
@@ -85,11 +90,12 @@ class ServedRelay:
         if self._hash is None:
             raise RuntimeError("an answer's body before its head")
         self._hash.update(data)
-        if len(data) <= CHUNK_BYTES:
+        if len(data) <= CHUNK_BYTES and not self._outbox.full:
             self._part(data)
             return
         for at in range(0, len(data), CHUNK_BYTES):
-            await self._outbox.room()
+            if self._outbox.full:
+                await self._outbox.room()
             self._part(data[at : at + CHUNK_BYTES])
 
     async def produced(self, units: int) -> None:
@@ -106,7 +112,7 @@ class ServedRelay:
     def _ask(self) -> None:
         """Ask for a higher hold: once on the way, and once when the answer has to wait for it."""
         self._asked = self.hold
-        message = self._outbox.frame(MESSAGE_OVERHEAD).messages.add()
+        message = self._message(MESSAGE_OVERHEAD)
         message.need_hold.seq = self.receipt.seq
         message.need_hold.units = self.units
 
@@ -130,7 +136,7 @@ class ServedRelay:
             backend=backend,
         )
         signature = key.sign(response_digest(domain, response))
-        done = self._outbox.frame(MESSAGE_OVERHEAD).messages.add().done
+        done = self._message(MESSAGE_OVERHEAD).done
         done.seq = self.receipt.seq
         done.units = response.units
         done.first_byte_ms = response.first_byte_ms
@@ -157,9 +163,15 @@ class ServedRelay:
         if answer is not None and self._answer_frame is not None and self._outbox.grow(self._answer_frame, len(data)):
             answer.answer.body = data
             return
-        chunk = self._outbox.frame(len(data) + MESSAGE_OVERHEAD).messages.add().chunk
+        chunk = self._message(len(data) + MESSAGE_OVERHEAD).chunk
         chunk.seq = self.receipt.seq
         chunk.body = data
+
+    def _message(self, size: int) -> SupplierMessage:
+        """Return a message of this relay's lane that will go out as soon as the stream takes it."""
+        message = self._outbox.frame(size).messages.add()
+        message.lane = self._lane
+        return message
 
     def _elapsed_ms(self) -> int:
         return int((time.monotonic() - self._begun_s) * 1000)

@@ -1,4 +1,4 @@
-"""The supplier's gRPC listener: one stream is one lane."""
+"""The supplier's gRPC listener: one stream is one link, which carries lanes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import grpc
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.errors import ConfigError, RemoteError, Unavailable
-from pocketnode.transport.grpc_options import METHOD, PROTOCOL_VERSION, SERVER_OPTIONS, SERVICE
+from pocketnode.transport.grpc_options import METHOD, SERVER_OPTIONS, SERVICE
 from pocketnode.transport.outbox import Outbox
-from pocketnode.transport.ports import Account, Answerer, Opening
-from pocketnode.transport.records import URL_CHARS_MOST
-from pocketnode.transport.server_lane import SupplierLane
-from pocketnode.wire.pb.relay_pb2 import GatewayFrame, Open, SupplierFrame
+from pocketnode.transport.ports import Answerer
+from pocketnode.transport.server_link import SupplierLink
+from pocketnode.wire.pb.relay_pb2 import GatewayFrame, SupplierFrame
 
-OPEN_TIMEOUT_S = 10.0
-REASON_MOST = 300
+EMPTY_LINKS_MOST = 256  # beyond one for each lane: so that who is refused a lane is told why
 Context = grpc.aio.ServicerContext[GatewayFrame, SupplierFrame]
 
 
 class RelayServer:
-    """Serves lanes until it is drained.
+    """Serves lanes until it is drained. Implements `server_link.Host`.
 
     Parameters
     ----------
@@ -38,12 +36,12 @@ class RelayServer:
         self._answerer = answerer
         self._domain = domain
         self.adopt(keys, max_lanes)
-        self._lanes: dict[SupplierLane, Outbox[SupplierFrame]] = {}
-        self._open = 0
+        self._links: set[SupplierLink] = set()
+        self._places = 0  # lanes that are open or being opened
         self._draining = False
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         handler = grpc.stream_stream_rpc_method_handler(
-            self._lane,
+            self._link,
             request_deserializer=GatewayFrame.FromString,
             response_serializer=SupplierFrame.SerializeToString,
         )
@@ -55,19 +53,29 @@ class RelayServer:
         return self._server
 
     @property
+    def keys(self) -> Mapping[bytes, Key]:
+        """The keys that lanes are opened for, by their addresses."""
+        return self._keys
+
+    @property
     def operators(self) -> tuple[bytes, ...]:
         """Addresses of the keys that lanes are opened for."""
         return tuple(self._keys)
 
     @property
+    def links(self) -> int:
+        """Open links."""
+        return len(self._links)
+
+    @property
     def lanes(self) -> int:
         """Open lanes."""
-        return len(self._lanes)
+        return sum(link.lanes for link in self._links)
 
     @property
     def in_flight(self) -> int:
         """Relays being answered."""
-        return sum(lane.in_flight for lane in self._lanes)
+        return sum(link.in_flight for link in self._links)
 
     def adopt(self, keys: Iterable[Key], max_lanes: int) -> None:
         """Open lanes for these keys and up to this many from now on; those that are open go on."""
@@ -90,105 +98,51 @@ class RelayServer:
         return port
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new lanes, finish what runs, close lanes, and stop; all within `timeout_s`."""
+        """Refuse new lanes, finish what runs, close each lane when it is quiet, and stop; all within `timeout_s`."""
         self._draining = True
-        ends = [lane.drained() for lane in self._lanes]
+        ends = [asyncio.ensure_future(link.drain()) for link in self._links]
         if ends:
-            await asyncio.wait([asyncio.ensure_future(end) for end in ends], timeout=timeout_s)
-        for outbox in self._lanes.values():
-            _close(outbox, "drain", "the supplier drains")
+            _, late = await asyncio.wait(ends, timeout=timeout_s)
+            for end in late:
+                end.cancel()
+        for link in self._links:
+            link.close_all("drain", "the supplier drains")
         await self._server.stop(grace=min(2.0, timeout_s))
 
-    async def _lane(self, _requests: Any, context: Context) -> None:
-        outbox = Outbox[SupplierFrame](SupplierFrame, context.write)
-        pump = asyncio.ensure_future(outbox.pump())
-        self._open += 1
-        try:
-            await self._serve(context, outbox)
-        except (RemoteError, Unavailable) as error:
-            _close(outbox, getattr(error, "rule", "unavailable"), str(error))
-        finally:
-            self._open -= 1
-            outbox.end()
-            await _finish(pump)
-
-    async def _serve(self, context: Context, outbox: Outbox[SupplierFrame]) -> None:
-        first = await self._first_frame(context)
-        opening, key = _opening(first.messages[0].open, self._keys)
-        account = await self._admit(opening)
-        lane = SupplierLane(opening, account, self._answerer, outbox, key, self._domain)
-        self._lanes[lane] = outbox
-        _opened(outbox, account)
-        try:
-            for message in first.messages[1:]:
-                lane.receive(message)
-            while True:
-                frame = await _read(context)
-                if frame is None:
-                    return
-                for message in frame.messages:
-                    lane.receive(message)
-        finally:
-            del self._lanes[lane]
-            lane.end()
-
-    async def _first_frame(self, context: Context) -> GatewayFrame:
-        try:
-            frame = await asyncio.wait_for(_read(context), OPEN_TIMEOUT_S)
-        except TimeoutError as error:
-            raise RemoteError("8.2", f"nothing sent in {OPEN_TIMEOUT_S:.0f} s") from error
-        if frame is None or not frame.messages or frame.messages[0].WhichOneof("kind") != "open":
-            raise RemoteError("8.2", "the first message is not Open")
-        return frame
-
-    async def _admit(self, opening: Opening) -> Account:
+    def take_place(self) -> None:
+        """Count a lane in, or refuse it."""
         if self._draining:
             raise Unavailable("the supplier drains")
-        if self._open > self._max_lanes:
+        if self._places >= self._max_lanes:
             raise Unavailable(f"{self._max_lanes} lanes are open")
-        return await self._answerer.admit(opening)
+        self._places += 1
+
+    def leave_place(self) -> None:
+        """Count a lane off."""
+        self._places -= 1
+
+    async def _link(self, _requests: Any, context: Context) -> None:
+        if len(self._links) >= self._max_lanes + EMPTY_LINKS_MOST:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{len(self._links)} links are open")
+        outbox = Outbox[SupplierFrame](SupplierFrame, context.write)
+        pump = asyncio.ensure_future(outbox.pump())
+        link = SupplierLink(self, self._answerer, outbox, self._domain)
+        self._links.add(link)
+        try:
+            await link.serve(lambda: _read(context))
+        except RemoteError as error:
+            link.close_all(error.rule, str(error))
+        finally:
+            self._links.discard(link)
+            link.end()
+            outbox.end()
+            await _finish(pump)
 
 
 async def _read(context: Context) -> GatewayFrame | None:
     """Return the next frame, or None once the gateway has ended its side."""
     frame: GatewayFrame | object = await context.read()
     return frame if isinstance(frame, GatewayFrame) else None
-
-
-def _opening(message: Open, keys: Mapping[bytes, Key]) -> tuple[Opening, Key]:
-    """Return what Open says and the key that it is meant for, or refuse it."""
-    if message.version != PROTOCOL_VERSION:
-        raise RemoteError("8.2", f"version {message.version}, not {PROTOCOL_VERSION}")
-    lengths = (message.application, 20), (message.service, 32), (message.gateway, 20), (message.lane, 32)
-    if any(len(field) != length for field, length in lengths):
-        raise RemoteError("8.2", "a field of the wrong length")
-    key = keys.get(message.supplier)
-    if key is None:
-        here = ", ".join(f"0x{address.hex()}" for address in keys)
-        raise RemoteError("3.7", f"meant for 0x{message.supplier.hex()}, this is {here}"[:REASON_MOST])
-    return Opening(
-        message.application,
-        message.service,
-        message.session,
-        message.supplier,
-        message.gateway,
-        message.lane,
-        message.records if len(message.records) <= URL_CHARS_MOST else "",
-    ), key
-
-
-def _opened(outbox: Outbox[SupplierFrame], account: Account) -> None:
-    opened = outbox.frame(64).messages.add().opened
-    opened.credit_limit = account.terms.credit_limit
-    opened.max_in_flight = account.terms.max_in_flight
-    opened.max_request = account.terms.max_request
-
-
-def _close(outbox: Outbox[SupplierFrame], rule: str, message: str) -> None:
-    closed = outbox.frame(64 + len(message)).messages.add().closed
-    closed.rule = rule
-    closed.message = message
-    outbox.end()
 
 
 async def _finish(pump: asyncio.Future[None]) -> None:

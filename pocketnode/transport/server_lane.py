@@ -47,8 +47,10 @@ class SupplierLane:
         outbox: Outbox[SupplierFrame],
         key: Key,
         domain: Domain,
+        number: int = 0,
     ) -> None:
         self.opening = opening
+        self._number = number  # on its link
         self._account = account
         self._terms = account.terms  # as told to the gateway: later ones are for later lanes
         self._answerer = answerer
@@ -87,7 +89,7 @@ class SupplierLane:
             raise RemoteError("8.2", f"unexpected message {kind}")
 
     def end(self) -> None:
-        """Stop what runs, when the stream is gone; the newest Receipt stays.
+        """Stop what runs, when the lane is closed or its link is gone; the newest Receipt stays.
 
         Does not wait: gRPC cancels whoever serves the stream, at any await.
         """
@@ -114,7 +116,7 @@ class SupplierLane:
         lanes.check_order(self._state, receipt)
         signed = self._verified(receipt, message.signature)
         self._acknowledge(signed)
-        relay = ServedRelay(self.opening, signed, message.head, self._outbox)
+        relay = ServedRelay(self.opening, signed, message.head, self._outbox, self._number)
         if not self._admit(relay, len(message.body)):
             return
         if message.more:

@@ -43,7 +43,9 @@ signed_requests = st.tuples(small, small, small, st.booleans(), blobs)
 
 
 def message(kind: str, fields: dict[str, Any]) -> GatewayMessage:
-    return GatewayMessage(**{kind: fields})
+    made = GatewayMessage()
+    getattr(made, kind).CopyFrom(type(getattr(made, kind))(**fields))
+    return made
 
 
 def signed(seq: int, total: int, hold: int, more: bool, body: bytes) -> GatewayMessage:

@@ -25,7 +25,8 @@ from pocketnode.protocol.types import (
     SignedReceipt,
     SignedResponse,
 )
-from pocketnode.transport.client import Lane, open_lane
+from pocketnode.transport.client import Lane
+from pocketnode.transport.links import Links
 from pocketnode.transport.ports import LaneTerms, Opening, Relay, Served
 from pocketnode.transport.server import RelayServer
 
@@ -190,8 +191,11 @@ class FakeMarket:
 class Lanes:
     """Opens real lanes."""
 
+    def __init__(self) -> None:
+        self._links = Links(GATEWAY, DOMAIN)
+
     async def open(self, opening: Opening, endpoint: str, fingerprint: bytes) -> Lane:
-        return await open_lane(opening, endpoint, fingerprint, GATEWAY, DOMAIN)
+        return await self._links.open(opening, endpoint, fingerprint)
 
 
 @dataclass

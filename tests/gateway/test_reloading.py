@@ -74,12 +74,12 @@ def test_a_certificate_is_read_again_for_lanes_to_come(tmp_path: Path) -> None:
     lanes.prepare(config)()
     (tmp_path / "gateway.crt").write_text("renewed")
     take = lanes.prepare(config)
-    assert lanes._client is not None
-    assert lanes._client.certificate == b"first"
+    assert lanes._links.client is not None
+    assert lanes._links.client.certificate == b"first"
     take()
-    assert lanes._client.certificate == b"renewed"
+    assert lanes._links.client.certificate == b"renewed"
     lanes.prepare(configured(tmp_path))()
-    assert lanes._client is None
+    assert lanes._links.client is None
 
 
 def test_the_keeper_checks_what_workers_will_read(tmp_path: Path) -> None:

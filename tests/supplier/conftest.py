@@ -30,7 +30,8 @@ from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.receipts import ReceiptStore
 from pocketnode.supplier import config as configs
 from pocketnode.supplier.daemon import Outside, Reread, SupplierDaemon
-from pocketnode.transport.client import Lane, open_lane
+from pocketnode.transport.client import Lane
+from pocketnode.transport.links import open_lane
 from pocketnode.transport.ports import Opening
 from tests.anvil import anvil
 from tests.backends import engines

@@ -26,7 +26,8 @@ from pocketnode.crypto.keys import Key
 from pocketnode.protocol.session import service_id
 from pocketnode.protocol.types import ZERO32
 from pocketnode.services.spec import builtin_bytes
-from pocketnode.transport.client import Lane, open_lane
+from pocketnode.transport.client import Lane
+from pocketnode.transport.links import open_lane
 from pocketnode.transport.ports import Opening
 from tests.anvil import KEYS, mine, ready
 

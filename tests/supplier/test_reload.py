@@ -20,7 +20,8 @@ from pocketnode.supplier.certificate import create_certificate
 from pocketnode.supplier.checks import fingerprint_of
 from pocketnode.supplier.config import Tls
 from pocketnode.transport.channels import ClientCertificate
-from pocketnode.transport.client import Lane, open_lane
+from pocketnode.transport.client import Lane
+from pocketnode.transport.links import open_lane
 from pocketnode.transport.ports import Opening
 from tests.supplier.conftest import APPLICATION, DOMAIN, GATEWAY, RPC, SUPPLIER, Running, Start, ask, described
 from tests.supplier.test_daemon import BLOCK_NUMBER, eth

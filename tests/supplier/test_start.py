@@ -17,7 +17,7 @@ from pocketnode.store.engine import open_store, sqlite_url
 from pocketnode.store.receipts import ReceiptStore
 from pocketnode.supplier.certificate import create_certificate
 from pocketnode.transport.channels import ClientCertificate
-from pocketnode.transport.client import open_lane
+from pocketnode.transport.links import open_lane
 from tests.supplier.conftest import RPC, ask
 from tests.supplier.real import CALL, GATEWAY, NEWCOMER, PAYOUT, Market, change, command, line_at, reached, started
 

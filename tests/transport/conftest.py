@@ -12,7 +12,8 @@ from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.types import ZERO32, SignedReceipt, SignedResponse
-from pocketnode.transport.client import Lane, open_lane
+from pocketnode.transport.client import Lane
+from pocketnode.transport.links import open_lane
 from pocketnode.transport.ports import LaneTerms, Opening, Relay, Served
 from pocketnode.transport.server import RelayServer
 

@@ -13,18 +13,22 @@ class GatewayFrame(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[GatewayMessage, _Mapping]]] = ...) -> None: ...
 
 class GatewayMessage(_message.Message):
-    __slots__ = ("open", "request", "chunk", "credit", "cancel")
+    __slots__ = ("open", "request", "chunk", "credit", "cancel", "close", "lane")
     OPEN_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     open: Open
     request: Request
     chunk: Chunk
     credit: Credit
     cancel: Cancel
-    def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., request: _Optional[_Union[Request, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ...) -> None: ...
+    close: Close
+    lane: int
+    def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., request: _Optional[_Union[Request, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., lane: _Optional[int] = ...) -> None: ...
 
 class SupplierFrame(_message.Message):
     __slots__ = ("messages",)
@@ -33,20 +37,22 @@ class SupplierFrame(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[SupplierMessage, _Mapping]]] = ...) -> None: ...
 
 class SupplierMessage(_message.Message):
-    __slots__ = ("opened", "answer", "chunk", "done", "need_hold", "closed")
+    __slots__ = ("opened", "answer", "chunk", "done", "need_hold", "closed", "lane")
     OPENED_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     NEED_HOLD_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     opened: Opened
     answer: Answer
     chunk: Chunk
     done: Done
     need_hold: NeedHold
     closed: Closed
-    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., need_hold: _Optional[_Union[NeedHold, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ...) -> None: ...
+    lane: int
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., need_hold: _Optional[_Union[NeedHold, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., lane: _Optional[int] = ...) -> None: ...
 
 class Open(_message.Message):
     __slots__ = ("version", "application", "service", "session", "supplier", "gateway", "lane", "records")
@@ -161,6 +167,10 @@ class NeedHold(_message.Message):
     seq: int
     units: int
     def __init__(self, seq: _Optional[int] = ..., units: _Optional[int] = ...) -> None: ...
+
+class Close(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Closed(_message.Message):
     __slots__ = ("rule", "message")
