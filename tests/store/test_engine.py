@@ -141,6 +141,19 @@ def test_a_transaction_happens_whole_or_not(engine: Engine) -> None:
         assert tx.execute(text("select count(*) from followed_blocks")).scalar() == 0
 
 
+def test_the_log_of_a_store_that_keeps_changing_stays_short(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    engine = open_store(sqlite_url(path))
+    with transaction(engine) as connection:
+        connection.execute(text("CREATE TABLE changing (id INTEGER PRIMARY KEY, value BLOB)"))
+        connection.execute(text("INSERT INTO changing VALUES (1, randomblob(30000))"))
+    for _ in range(60):
+        with transaction(engine) as connection:
+            connection.execute(text("UPDATE changing SET value = randomblob(30000)"))
+    assert path.with_name("store.db-wal").stat().st_size < 600_000  # 60 x 32 kB were written
+    engine.dispose()
+
+
 def test_a_database_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1"):
         open_store("postgresql+psycopg://nobody@127.0.0.1:1/none")
