@@ -64,6 +64,7 @@ class Limits(_Strict):
 
     body_mib: float = Field(default=20, gt=0, le=BODY_MIB_MOST)
     body_s: float = Field(default=30, gt=0, description="longest time a request's body may take to arrive")
+    keep_alive_s: float = Field(default=15, gt=0, description="of silence, after which a stream gets a comment")
     batch_items: int = Field(default=100, ge=1, le=10_000)
     batch_concurrency: int = Field(default=32, ge=1)
     concurrency: int = Field(default=4096, ge=1, description="requests at once over all workers; more get 503 at once")

@@ -56,6 +56,7 @@ class Streaming:
         whole_proof: bool,
         recount: Recount,
         agrees: Agrees | None = None,
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         self._relaying = relaying
         self._order = order
@@ -65,6 +66,7 @@ class Streaming:
         self._whole_proof = whole_proof
         self._recount = recount
         self._agrees = agrees
+        self._keep_alive_s = keep_alive_s
         self._delivered = Delivered()
         self._transport: asyncio.Transport | None = None
         self._continuation: Continuation | None = None
@@ -130,7 +132,7 @@ class Streaming:
 
     async def _pass_on(self, stream: Stream, response: web.StreamResponse) -> None:
         """Write each part when it comes; say that we are alive where none comes for long."""
-        alive = asyncio.ensure_future(keep_alive(response.write))
+        alive = asyncio.ensure_future(keep_alive(response.write, self._keep_alive_s))
         try:
             async with asyncio.timeout(None) as deadline:
                 silence = Silence(deadline, self._timeout_s)

@@ -20,7 +20,7 @@ from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refus
 from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.llm_codec import Asked, counts, holds, judge_whole, read_request, with_model
-from pocketnode.gateway.llm_stream import Agrees, Streaming
+from pocketnode.gateway.llm_stream import Agrees, Streaming, end
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.orders import Answer, Order, Stream
 from pocketnode.gateway.recount import Recount, Told, texts_of
@@ -37,7 +37,9 @@ from pocketnode.gateway.refusal import (
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.reporting import LEFT, PARENT, Reporting
 from pocketnode.gateway.sessions import Sessions
+from pocketnode.gateway.sse import error_event
 from pocketnode.gateway.trail import Trail
+from pocketnode.gateway.waiting import Waiting
 from pocketnode.gateway.watching import UNROUTED, Watched
 from pocketnode.gateway.whole import whole
 from pocketnode.protocol.payload import RequestHead, encode_request
@@ -65,6 +67,7 @@ class Call:
     whole_proof: bool
     trail: Trail
     renamed: bool = False  # another model is asked than the user named
+    waiting: Waiting | None = None  # of a stream
     again: bool = False  # counted as a request already, with a model that failed
 
 
@@ -95,6 +98,7 @@ class OpenAiApi:
         """Answer a chat, a completion or embeddings, whole or streamed."""
         request_id = self._gate.request_id(request)
         trail = Trail(request.path, request.headers.get(PARENT))
+        waiting: Waiting | None = None
         try:
             self._gate.enter()
         except Refused as refused:
@@ -102,17 +106,22 @@ class OpenAiApi:
             return refusal(refused, request_id)
         try:
             call = await self._read(request, request_id, trail)
+            if call.asked.stream:
+                waiting = call.waiting = self._waiting(request, call)
             with self._metrics.watch(call.service.name) as watched:
                 response = await self._answer_or_fall_back(request, call, watched)
             trail.status = trail.status or response.status
             return response
         except Refused as refused:
             trail.status = refused.reason.status
-            return refusal(refused, request_id, trail)
+            return await _told_late(waiting, refused) or refusal(refused, request_id, trail)
         except Exception:
             trail.status = INTERNAL.status
-            return internal(request_id, trail)
+            response = internal(request_id, trail)
+            return await _told_late(waiting, bug()) or response
         finally:
+            if waiting is not None:
+                waiting.close()
             self._gate.leave()
             self._reporting.ended(trail, request_id)
 
@@ -256,9 +265,14 @@ class OpenAiApi:
         self, request: web.Request, call: Call, order: Order, used: _Used, agrees: Agrees | None, watched: Watched
     ) -> web.StreamResponse:
         stream = await self._relaying.stream(order)
+        begun = await call.waiting.over() if call.waiting is not None else None
         watched.begun()
         if stream.head.status >= 400:
-            return self._whole(request, call, await _drained(stream), used)
+            refused = await _drained(stream)
+            answer = self._whole(request, call, refused, used)
+            if begun is not None:
+                await end(begun, b"data: " + b" ".join(refused.body.splitlines()) + b"\n\n")
+            return begun or answer
         attempt = stream.attempt
         headers = {REQUEST_ID: call.request_id, **STREAM_HEADERS, **limit_headers(call.holder)}
         headers.update(call.trail.begun())
@@ -267,10 +281,17 @@ class OpenAiApi:
         if call.renamed:
             headers[trust.MODEL] = call.asked.model
         headers[trust.SUPPLIER], headers[trust.SESSION] = attempt.seat.supplier_hex, attempt.active.session_hex
-        response = web.StreamResponse(headers=headers)
-        timeout_s = call.service.spec.timeout_s
+        response = begun or web.StreamResponse(headers=headers)
         streaming = Streaming(
-            self._relaying, order, call.asked, call.tokens, timeout_s, call.whole_proof, self._recount, agrees
+            self._relaying,
+            order,
+            call.asked,
+            call.tokens,
+            call.service.spec.timeout_s,
+            call.whole_proof,
+            self._recount,
+            agrees,
+            self._gate.limits.keep_alive_s,
         )
         try:
             await streaming.run(stream, request, response)
@@ -283,6 +304,10 @@ class OpenAiApi:
             used.book(attempt.units, attempt.seat.supplier.price)
             call.trail.charge(used.units, used.worth)
         return response
+
+    def _waiting(self, request: web.Request, call: Call) -> Waiting:
+        headers = {REQUEST_ID: call.request_id, **STREAM_HEADERS, **limit_headers(call.holder)}
+        return Waiting(request, headers, self._gate.limits.keep_alive_s)
 
     def _settle(self, call: Call, reservation: Reservation, used: _Used) -> None:
         call.trail.prompt_tokens, call.trail.output_tokens = (used.prompt, used.output) if used.units else (0, 0)
@@ -352,6 +377,14 @@ def shown(facts: Any, request_id: str, holder: Holder) -> web.Response:
     """Return facts as JSON, with the headers of every answer."""
     headers = {REQUEST_ID: request_id, **limit_headers(holder)}
     return web.Response(body=orjson.dumps(facts), content_type=JSON, headers=headers)
+
+
+async def _told_late(waiting: Waiting | None, refused: Refused) -> web.StreamResponse | None:
+    """Tell of a refusal in a stream that has begun; None where none has."""
+    response = await waiting.over() if waiting is not None else None
+    if response is not None:
+        await end(response, error_event(refused))
+    return response
 
 
 async def _agrees_whole(agrees: Agrees, answer: Answer) -> bool:
