@@ -54,6 +54,7 @@ from pocketnode.store.explored import ExploredStore
 from pocketnode.store.gathering import Gathering, worker_folder
 from pocketnode.store.journal import Journal
 from pocketnode.store.pots import PotStore
+from pocketnode.store.power import PowerMark
 from pocketnode.store.records import RecordLog
 from pocketnode.store.serving import OneGateway, ServingLocks
 from pocketnode.transport.channels import ClientCertificate
@@ -140,7 +141,7 @@ async def base(config: GatewayConfig) -> AsyncIterator[Base]:
 class Settling:
     """The part that is once in a gateway: it follows the chain's events, states sessions, prunes, and shows them."""
 
-    def __init__(self, at: Base, log: RecordLog, locks: ServingLocks) -> None:
+    def __init__(self, at: Base, log: RecordLog, locks: ServingLocks, power: PowerMark) -> None:
         market, key, config = at.market, at.key, at.config
         self.catalog = catalog_of(config)
         events, journal = EventStore(at.engine), Journal(at.engine, key.address)
@@ -151,7 +152,7 @@ class Settling:
         whole = Gathering(log, locks).whole
         withhold = config.statements.withhold
         slo_of = _slo_of(self.catalog)
-        self._stating = Stating(market, follower, sender, key, at.pots, log, slo_of, withhold, whole)
+        self._stating = Stating(market, follower, sender, key, at.pots, log, slo_of, withhold, whole, power)
         pruning = Pruning(market, key.address, at.pots, events, journal, records=log)
         explorer = Explorer(market.reader, market, ExploredStore(at.engine))
         self.relays = Relays(log, at.pots, explorer.pot)
@@ -196,8 +197,8 @@ def _slo_of(catalog: Catalog) -> Callable[[bytes], Slo]:
 
 
 @contextmanager
-def alone_with(records: Path) -> Iterator[None]:
-    """Keep other gateways away from a folder of records.
+def alone_with(records: Path) -> Iterator[PowerMark]:
+    """Keep other gateways away from a folder of records; give what says whether its newest may be lost.
 
     Raises
     ------
@@ -207,8 +208,11 @@ def alone_with(records: Path) -> Iterator[None]:
     lock = OneGateway(records)
     if not lock.taken():
         raise ConfigError(f"records {records}: another gateway runs on them: give each a folder of its own")
+    power = PowerMark(records)
     try:
-        yield
+        power.begin()
+        yield power
+        power.end()
     finally:
         lock.close()
 
@@ -217,10 +221,10 @@ def alone_with(records: Path) -> Iterator[None]:
 async def whole(at: Base) -> AsyncIterator[tuple[Outside, Settling, dict[str, Job]]]:
     """Give what a gateway of one process stands on, and the jobs that keep it going."""
     config = at.config
-    with alone_with(config.records):
+    with alone_with(config.records) as power:
         log, locks, shared = RecordLog(config.records), ServingLocks(config.records), Shared.opened(config.records)
         shared.clear(range(COLUMNS))
-        settling = Settling(at, log, locks)
+        settling = Settling(at, log, locks, power)
         records, answers = _kept(at, log, locks, config.records)
         outside = replace(_outside(at, records, answers, shared), panels=settling.panels, proofs=settling.relays)
         outside = replace(outside, metrics=settling.metrics)

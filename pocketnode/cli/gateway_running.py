@@ -100,9 +100,9 @@ async def _start_keeper(path: Path, config: GatewayConfig) -> None:
 
 async def _keep(at: Base, path: Path, told: _Told, stop: asyncio.Event) -> None:
     config, folder = at.config, told.path.parent
-    with alone_with(config.records):
+    with alone_with(config.records) as power:
         _clear(config)
-        settling = Settling(at, RecordLog(config.records), ServingLocks(config.records))
+        settling = Settling(at, RecordLog(config.records), ServingLocks(config.records), power)
         workers = Workers(partial(_command, told.path), folder, config.workers, token_in(config.admin.token_file))
         catalog, socket = settling.catalog, folder / KEEPER_SOCKET
         kept = Kept(at.key.address, at.market, at.engine, catalog, workers, socket, settling.panels, settling.metrics)

@@ -26,6 +26,7 @@ from pocketnode.protocol.types import Entry, Params, Session, Statement
 from pocketnode.settlement.account import amounts_of, entries_of, lines_of, within_cap
 from pocketnode.store.journal import Intent
 from pocketnode.store.pots import Pot, PotStage, PotStore
+from pocketnode.store.power import PowerMark
 from pocketnode.store.records import RecordLog
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class Stating:
     withhold : for tests: never state anything, so that suppliers claim.
     whole : gathers a pot's records and returns whether they are complete; False while answers may still come. It is
         called from a thread.
+    power : says whether the newest records may be lost. What had begun by then is left to suppliers' claims.
     """
 
     def __init__(
@@ -56,11 +58,14 @@ class Stating:
         slo_of: Callable[[bytes], Slo],
         withhold: bool = False,
         whole: Callable[[bytes], bool] = lambda _: True,
+        power: PowerMark | None = None,
     ) -> None:
         self._market, self._follower, self._sender, self._key = market, follower, sender, key
         self._pots, self._records, self._slo_of = pots, records, slo_of
         self.withhold, self._whole = withhold, whole
         self._busy: set[bytes] = set()
+        self._power = power
+        self._doubtful: int | None = None  # the last session whose records may be incomplete
 
     async def run(self) -> None:
         """State what is due whenever the chain has moved, until cancelled."""
@@ -69,6 +74,7 @@ class Stating:
             while True:
                 head = await self._market.heads.changed(head)
                 try:
+                    await self._doubt()
                     for pot in await self._due_at(head.number):
                         self._busy.add(pot.id)
                         group.create_task(self._try(pot))
@@ -139,6 +145,19 @@ class Stating:
             await asyncio.to_thread(self._pots.change, pot.id, note=str(error)[:500])
         finally:
             self._busy.discard(pot.id)
+
+    async def _doubt(self) -> None:
+        """After a power cut, leave to claims what lacks records perhaps: a short statement would cost the bond."""
+        if self._power is None or not self._power.lost:
+            return
+        if self._doubtful is None:
+            self._doubtful = self._market.number_now()
+            log.error("records_doubtful", until_session=self._doubtful, reason="the machine went down")
+        for pot in await asyncio.to_thread(self._pots.all, [PotStage.OPEN]):
+            if pot.number <= self._doubtful and pot.id not in self._busy:
+                await self._note(pot, PotStage.MISSED, "the machine went down: suppliers claim by their receipts")
+        if self._market.number_now() > self._doubtful + 1:  # all of them have been noted
+            await asyncio.to_thread(self._power.trust)
 
     async def _is_whole(self, pot: Pot) -> bool:
         """Wait until a pot's records are complete; a block may take most of what is left of a short window.

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from pocketnode.errors import Unavailable
 from pocketnode.protocol.record import RECORD_BYTES
+from pocketnode.store.power import sync_folder
 from pocketnode.store.records import RecordLog
 from pocketnode.store.serving import ServingLocks
 
@@ -60,9 +60,9 @@ class Gathering:
             if (sources or base.exists()) and not merged.exists():
                 self._log.close_pot(pot)
                 self._merge(pot, base, sources)
-                _sync(self._log.directory)
+                sync_folder(self._log.directory)
                 merged.touch()
-                _sync(self._log.directory)
+                sync_folder(self._log.directory)
                 self._log.close_pot(pot)  # whoever asked for a proof meanwhile opened the file that is aside now
             if merged.exists():
                 self._tidy(base, merged, sources)
@@ -108,13 +108,3 @@ def _remove(path: Path) -> None:
     if path.suffix == ".records":
         path.with_suffix(".blocks").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    """Make renames survive a power cut, where the file system can be asked to."""
-    with suppress(OSError):
-        fd = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

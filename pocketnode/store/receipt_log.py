@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,8 @@ from pocketnode.store.receipts import KeptReceipt
 
 _LANE: Final = struct.Struct(">20s32sQ20s32s20s32sQ16s16s32s65s")
 _ANSWER: Final = struct.Struct(">?32s32s16sII32s65s")
-ENTRY_BYTES: Final = _LANE.size + _ANSWER.size
+_SUM: Final = struct.Struct(">I")
+ENTRY_BYTES: Final = _LANE.size + _ANSWER.size + _SUM.size
 _NO_ANSWER: Final = bytes(_ANSWER.size)
 
 
@@ -61,11 +63,16 @@ class ReceiptLog:
             os.ftruncate(self._files[self._current ^ 1], 0)
 
     def replay(self) -> Iterator[KeptReceipt]:
-        """Yield what a former run noted, the older file's or the newer's first; a torn end is left out."""
+        """Yield what a former run noted, the older file's or the newer's first.
+
+        A torn end is left out, and what a power cut left as zeros or as other bytes: a Receipt that proves more than
+        was signed would displace a good one, and a claim with it would be refused.
+        """
         for path in self._paths:
             raw = path.read_bytes()
             for at in range(0, len(raw) - ENTRY_BYTES + 1, ENTRY_BYTES):
-                yield decode(raw[at : at + ENTRY_BYTES])
+                if is_sound(entry := raw[at : at + ENTRY_BYTES]):
+                    yield decode(entry)
 
     def clear(self) -> None:
         """Forget everything, once it has been kept."""
@@ -79,7 +86,17 @@ class ReceiptLog:
 
 
 def encode(kept: KeptReceipt) -> bytes:
-    """Return an entry of `ENTRY_BYTES` bytes."""
+    """Return an entry of `ENTRY_BYTES` bytes, a checksum at its end."""
+    entry = _facts(kept)
+    return entry + _SUM.pack(zlib.crc32(entry))
+
+
+def is_sound(entry: bytes) -> bool:
+    """Return whether an entry is as it was written."""
+    return entry[-_SUM.size :] == _SUM.pack(zlib.crc32(entry[: -_SUM.size]))
+
+
+def _facts(kept: KeptReceipt) -> bytes:
     receipt = kept.receipt.receipt
     lane = _LANE.pack(
         kept.application,

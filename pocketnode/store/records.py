@@ -22,6 +22,7 @@ import structlog
 from pocketnode.crypto import merkle
 from pocketnode.errors import NotFound, Unavailable
 from pocketnode.protocol.record import RECORD_BYTES, RelayRecord, decode, encode
+from pocketnode.store.power import sync_folder
 from pocketnode.store.tree import BLOCK_RECORDS, BlockTree
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ class PotFile:
         self._written = 0  # bytes of the buffer that are in the file
         self._flushed = 0  # records
         self._keeps_blocks = True
+        self._placed = False  # whether the folder, too, was brought to disk since it has this file
         path.parent.mkdir(parents=True, exist_ok=True)
         with _disk_errors(path):
             self._file = path.open("ab", buffering=0)
@@ -81,6 +83,9 @@ class PotFile:
         """Make what was flushed survive a power cut."""
         with _disk_errors(self.path):
             os.fsync(self._file.fileno())
+        if not self._placed:
+            sync_folder(self.path.parent)
+            self._placed = True
 
     def close(self) -> None:
         """Flush, sync and close."""
