@@ -126,9 +126,9 @@ class Auditing:
         return await self._conclude(row, claimed, found)
 
     async def _examined(self, row: AuditRow, claimed: Claimed, index: int, own: Own, terms: Terms, part: bool) -> Audit:
-        """Fetch the own part of the records, or all of them, and say what is in it. Only a piece is in memory at once."""
+        """Fetch the own part of the records, or all of them, and examine it; in memory is one piece at a time."""
         with tempfile.SpooledTemporaryFile(MEMORY_BYTES) as file:
-        """Fetch the own part of the records, or all of them, and say what is in it; in memory is a piece at a time."""
+            await self._fetch(row, file, index if part else None)
             if part:
                 return await asyncio.to_thread(examine_part, _blocks(file), claimed, index, own, terms)
             return await asyncio.to_thread(examine, _paced(file), claimed, index, own, terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from pocketnode.crypto import merkle
 from pocketnode.crypto.keccak import keccak
+from pocketnode.protocol.part import write_part
 from pocketnode.protocol.quality import Slo, Verdict
 from pocketnode.protocol.record import RelayRecord, encode
 from pocketnode.protocol.types import Params, Session, SessionSupplier
 from pocketnode.settlement.account import entries_of, lines_of, within_cap
-from pocketnode.settlement.audit import Claimed, Difference, Own, Terms, examine
+from pocketnode.settlement.audit import Audit, Claimed, Difference, Own, Terms, examine, examine_part, needs_all
 
 SLO = Slo(first_byte_ms=250)
 PARAMS = Params(0, 20, 24, 2, 5, 10, 60, 200, 2_000, 5_000)
@@ -137,3 +139,57 @@ def test_records_that_are_none() -> None:
 
 def test_nothing_recorded_and_nothing_stated_agree() -> None:
     assert found([], Claimed(bytes(32), None)) == []
+
+
+# ---- a supplier's part alone
+
+
+def part_found(
+    records: list[RelayRecord], said: Claimed, own: Own | None = None, terms: Terms = TERMS, hide: int = -1
+) -> Audit:
+    """Audit the part that a gateway gives; record `hide` stands in it as a hash, as others' do."""
+    items = write_part(map(encode, records), ME) if hide < 0 else _with_hidden(records, hide)
+    return examine_part(items, said, ME, own or Own(), terms)
+
+
+def _with_hidden(records: list[RelayRecord], hide: int) -> Iterator[bytes]:
+    for place, record in enumerate(records):
+        raw = encode(record)
+        own = record.index == ME and place != hide
+        yield b"\xff" + raw if own else b"\x00" + merkle.leaf_hash(raw)
+
+
+def differences(audit: Audit) -> list[Difference]:
+    return [finding.difference for finding in audit.findings]
+
+
+def test_an_honest_part_agrees_and_says_what_all_records_say() -> None:
+    audit = part_found(HONEST, stated(HONEST), OWN)
+    whole = examine([encode(record) for record in HONEST], stated(HONEST), ME, OWN, TERMS)
+    assert audit == whole
+    assert not audit.findings
+
+
+def test_a_record_with_units_that_a_part_hides_is_missed_in_the_sum() -> None:
+    audit = part_found(HONEST, stated(HONEST), OWN, hide=1)
+    assert differences(audit) == [Difference.UNITS, Difference.HIDDEN]
+
+
+def test_a_failure_that_a_part_hides_leaves_the_quality_unexplained() -> None:
+    records = [*HONEST, *(relay(100 + n, units=0, verdict=Verdict.FAULT) for n in range(1, 6))]
+    said = stated(records)
+    assert differences(part_found(records, said, OWN)) == []
+    assert differences(part_found(records, said, OWN, hide=41)) == [Difference.QUALITY]
+
+
+def test_only_a_statement_that_may_be_cut_needs_all_records() -> None:
+    terms = replace(TERMS, cap=10_000)
+    said = stated(HONEST, terms)
+    assert said.entry is not None
+    audit = part_found(HONEST, said, terms=terms)
+    assert differences(audit) == [Difference.UNITS]
+    prices = [PRICE, PRICE]
+    assert needs_all(audit, said, [5_000, 5_000], terms.cap, prices)
+    assert not found(HONEST, said, terms=terms)  # all of them show that it is right
+    assert not needs_all(audit, said, [5_000, 1_000], terms.cap, prices)  # far from the cap nothing is cut
+    assert not needs_all(part_found(HONEST, stated(HONEST)), stated(HONEST), [10_000], 10_000, prices)

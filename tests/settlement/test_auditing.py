@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -211,3 +212,32 @@ async def test_an_address_that_is_none_is_not_asked(url: str) -> None:
     with pytest.raises(Unavailable, match="no address"):
         async with HttpRecords(MOST_BYTES).records(url, bytes(32)):
             pass
+
+
+async def test_a_gateway_that_gives_no_parts_is_asked_for_all(stage: Stage, tmp_path: Path) -> None:
+    async with both(stage, tmp_path) as (gateway, supplier), serving(gateway, parts=False) as url:
+        session, pot = await serve(stage, gateway)
+        heard(supplier, pot, url, served=4_000)
+        await go_to(stage, session.end + 2, gateway, supplier)
+        await state(stage, gateway, pot)
+        row = await audited(stage, supplier, pot)
+        assert (row.stage, row.relays, row.units) == (AuditStage.AGREES, 80, 4_000)
+
+
+async def test_a_part_is_all_that_is_fetched(stage: Stage, tmp_path: Path) -> None:
+    async with both(stage, tmp_path) as (gateway, supplier), serving(gateway) as url:
+        session, pot = await serve(stage, gateway)
+        heard(supplier, pot, url, served=4_000)
+        await go_to(stage, session.end + 2, gateway, supplier)
+        await state(stage, gateway, pot)
+        listed = session.supplier(GOOD.address)
+        assert listed is not None
+        async with HttpRecords(MOST_BYTES).records(url, pot.id, listed.index) as pieces:
+            part = b"".join([piece async for piece in pieces])
+        assert len(part) == 40 * (RECORD_BYTES + 1) + 40 * 33  # by turns: each of the others is one hash
+        for wrong in ("x", "-1", str(2**32)):
+            async with (
+                aiohttp.ClientSession() as http,
+                http.get(f"{url}/v1/records/0x{pot.id.hex()}/{wrong}") as answer,
+            ):
+                assert answer.status == 400
