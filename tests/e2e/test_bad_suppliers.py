@@ -8,14 +8,19 @@ import random
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 import openai
 import pytest
 import pytest_asyncio
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_checksum_address
+from hexbytes import HexBytes
+from web3 import AsyncHTTPProvider, AsyncWeb3, WebSocketProvider
+from web3.exceptions import Web3Exception
+from web3.types import TxParams
 
-from pocketnode.crypto.keccak import keccak
 from pocketnode.localnet.plan import GATEWAY, LLM, SUPPLIERS
 from tests.faults.world import World, running
 
@@ -24,6 +29,8 @@ pytestmark = pytest.mark.e2e
 REQUESTS: Final = 2_000
 USERS: Final = 16
 CHATS: Final = 0.02  # share of them: the model runs on the cores that everything else here runs on
+SHARES: Final = (CHATS / 2, CHATS / 2, 0.1, 0.2, 0.7 - CHATS)  # chats, streams, batches, WebSocket, HTTP
+COPIES: Final[ChecksumAddress] = to_checksum_address("0x" + "00" * 19 + "04")
 RIGHT: Final = 0.999
 MODEL: Final = "smollm2-135m"
 ASK: Final[dict[str, Any]] = {
@@ -49,40 +56,58 @@ class Users:
 
     def __init__(self, world: World, text: str) -> None:
         self.right = 0
+        self.kinds: Counter[str] = Counter()
         self.wrong: Counter[str] = Counter()
         self._numbers, self._dice = itertools.count(1), random.Random(11)
         self._text = text
         key = world.layout.api_key.read_text().strip()
         self._llm = openai.AsyncOpenAI(base_url=f"{world.url}/v1", api_key=key, max_retries=0, timeout=60)
-        self._http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"})
-        self._url = f"{world.url}/rpc/eth"
+        url = f"{world.url}/rpc/eth/{key}"
+        self._http = AsyncWeb3(AsyncHTTPProvider(url, exception_retry_configuration=None))
+        self._socket = AsyncWeb3(WebSocketProvider(url.replace("http", "ws", 1)))
 
     async def __aenter__(self) -> Users:
+        await self._socket.provider.connect()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._llm.close()
-        await self._http.close()
+        await self._socket.provider.disconnect()
+        await self._http.provider.disconnect()
 
     async def send(self, count: int) -> None:
+        kinds = (self._chat, self._stream, self._batch, self._by_socket, self._call)
         for _ in range(count):
-            draw = self._dice.random()
-            kind = self._chat if draw < CHATS / 2 else self._stream if draw < CHATS else self._call
+            (kind,) = self._dice.choices(kinds, SHARES)
+            self.kinds[kind.__name__] += 1
             try:
                 found, expected = await kind()
-            except (openai.OpenAIError, aiohttp.ClientError, TimeoutError) as error:
-                self.wrong[f"{kind.__name__}: {error}"] += 1
+            except (openai.OpenAIError, aiohttp.ClientError, Web3Exception, TimeoutError, ValueError) as error:
+                self.wrong[f"{kind.__name__}: {error!r}"] += 1
                 continue
             self.right += found == expected
             self.wrong[f"{kind.__name__}: {found!r} for {expected!r}"] += found != expected
 
+    def _new(self) -> tuple[bytes, TxParams]:
+        """Return what was never asked for, and a call of the contract that gives it back."""
+        asked = next(self._numbers).to_bytes(8, "big")
+        return asked, {"to": COPIES, "data": HexBytes(asked)}
+
     async def _call(self) -> tuple[Any, Any]:
-        number = next(self._numbers)
-        asked = number.to_bytes(8, "big")
-        body = {"jsonrpc": "2.0", "id": number, "method": "web3_sha3", "params": ["0x" + asked.hex()]}
-        async with self._http.post(self._url, json=body) as answer:
-            reply = await answer.json()
-        return (reply["id"], reply.get("result", reply)), (number, "0x" + keccak(asked).hex())
+        asked, call = self._new()
+        return bytes(await self._http.eth.call(call)), asked
+
+    async def _by_socket(self) -> tuple[Any, Any]:
+        asked, call = self._new()
+        return bytes(await self._socket.eth.call(call)), asked
+
+    async def _batch(self) -> tuple[Any, Any]:
+        asked, calls = zip(*(self._new() for _ in range(3)), strict=True)
+        async with self._http.batch_requests() as batch:
+            for call in calls:
+                batch.add(self._http.eth.call(call))
+            found = cast(list[HexBytes], await batch.async_execute())
+        return [bytes(one) for one in found], list(asked)
 
     async def _chat(self) -> tuple[Any, Any]:
         return (await self._llm.chat.completions.create(**ASK)).choices[0].message.content, self._text
@@ -100,6 +125,8 @@ async def test_users_get_right_answers_from_bad_suppliers(world: World) -> None:
     assert len(text) > 10
     async with Users(world, text) as users:
         await asyncio.gather(*(users.send(REQUESTS // USERS) for _ in range(USERS)))
+    assert users.kinds.total() == REQUESTS
+    assert len(users.kinds) == len(SHARES), users.kinds
     assert users.right >= REQUESTS * RIGHT, +users.wrong
     verdicts = await verdicts_of(world)
     assert verdicts["eth", LIAR]["wrong"] > 0

@@ -1,4 +1,4 @@
-"""Makes a supplier serve badly: it answers another request, thirty times later, or dies in mid-stream."""
+"""Makes a supplier serve badly: it answers another request, thirty times later, dies in mid-stream, or tires."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from pocketnode.transport.ports import Relay, Served
 USUAL_S: Final = 0.005  # in which a node here answers; a chat takes a hundred times as long
 SLOWER: Final = 30
 PARTS_BEFORE_DEATH: Final = 4
+PROMPT_AT_FIRST: Final = 60  # answers
+TIRED_S: Final = 3.0
 
 _honest = SupplierAnswerer.answer
+_served = [0]
 
 
 class Wrapped:
@@ -66,7 +69,15 @@ async def dies(self: SupplierAnswerer, relay: Any) -> Served:
     return await _honest(self, Wrapped(relay, change) if _is_chat(relay) else relay)
 
 
-WAYS: Final[dict[str, Callable[..., Any]]] = {"false-ids": false_ids, "slow": slow, "dies": dies}
+async def tires(self: SupplierAnswerer, relay: Any) -> Served:
+    """Answer as fast as others at first, and then seconds later."""
+    _served[0] += 1
+    if _served[0] > PROMPT_AT_FIRST:
+        await asyncio.sleep(TIRED_S)
+    return await _honest(self, relay)
+
+
+WAYS: Final[dict[str, Callable[..., Any]]] = {"false-ids": false_ids, "slow": slow, "dies": dies, "tires": tires}
 
 
 def install(name: str) -> None:
