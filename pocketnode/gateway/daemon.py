@@ -27,6 +27,7 @@ from pocketnode.gateway.ingress import Ingress
 from pocketnode.gateway.keeping import ALONE_EVERY_S, TOGETHER_EVERY_S, ScoreKeeping
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.models_api import ModelsApi
 from pocketnode.gateway.openai_api import OpenAiApi
 from pocketnode.gateway.ports import LaneOpener, Market, Proofs, RecordFiles, Records
 from pocketnode.gateway.recount import recount_of
@@ -149,7 +150,8 @@ class GatewayDaemon:
         rpc = RpcApi(self.gate, self.catalog, self.items, self.metrics, reporting)
         self.sockets = RpcSockets(self.gate, rpc, self.items)
         relays = RelayApi(self.gate, outside.proofs, outside.files)
-        self._ingress = Ingress(self.gate, openai, rpc, self.sockets, relays, self.metrics)
+        models = ModelsApi(self.gate, self.catalog, self.sessions)
+        self._ingress = Ingress(self.gate, openai, models, rpc, self.sockets, relays, self.metrics)
         self.status = Status(outside.address, self.catalog, self.sessions)
         facts = OwnFacts(self.status, self.metrics, self.sessions, self.gate)
         token = token_in(config.admin.token_file)

@@ -11,7 +11,9 @@ from pocketnode.errors import ConfigError
 from pocketnode.gateway.config import BODY_MIB_MOST, host_port
 from pocketnode.gateway.gate import Gate
 from pocketnode.gateway.metrics import Metrics
-from pocketnode.gateway.openai_api import OpenAiApi, internal
+from pocketnode.gateway.models_api import ModelsApi
+from pocketnode.gateway.openai_answers import internal
+from pocketnode.gateway.openai_api import OpenAiApi
 from pocketnode.gateway.refusal import NOT_ALLOWED_VERB, Reason, Refused
 from pocketnode.gateway.relay_api import RelayApi
 from pocketnode.gateway.rpc_api import TARGET, RpcApi
@@ -41,6 +43,7 @@ class Ingress:
         self,
         gate: Gate,
         openai: OpenAiApi,
+        models: ModelsApi,
         rpc: RpcApi,
         sockets: RpcSockets,
         relays: RelayApi,
@@ -54,8 +57,8 @@ class Ingress:
         expect = expecting(gate)
         for path in POSTS:
             self.app.router.add_post(path, openai.post, expect_handler=expect)
-        self.app.router.add_get("/v1/models", self._safe(openai.models))
-        self.app.router.add_get("/v1/models/{model:.+}", self._safe(openai.model))
+        self.app.router.add_get("/v1/models", self._safe(models.models))
+        self.app.router.add_get("/v1/models/{model:.+}", self._safe(models.model))
         self.app.router.add_get("/v1/relays/{digest}", self._safe(relays.get))
         self.app.router.add_get("/v1/records/{pot}", self._safe(relays.records))
         self.app.router.add_get("/v1/records/{pot}/{index}", self._safe(relays.part))

@@ -1,4 +1,4 @@
-"""The OpenAI routes: chat, completions, embeddings, models. Bytes pass as they are; only price and route are read."""
+"""The OpenAI routes: chat, completions, embeddings. Bytes pass as they are; only price and route are read."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import orjson
-import structlog
 from aiohttp import web
 
 from pocketnode.errors import PocketError
 from pocketnode.gateway import trust
 from pocketnode.gateway.access import Holder, Reservation
 from pocketnode.gateway.catalog import Catalog, Service
-from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers, refusal_headers
+from pocketnode.gateway.gate import JSON, REQUEST_ID, Gate, limit_headers
 from pocketnode.gateway.judging import Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.llm_codec import Asked, counts, holds, judge_whole, read_request, with_model
 from pocketnode.gateway.llm_stream import Agrees, Streaming, end
 from pocketnode.gateway.metrics import Metrics
+from pocketnode.gateway.openai_answers import covers, internal, refusal
 from pocketnode.gateway.orders import Answer, Order, Stream
 from pocketnode.gateway.recount import Recount, Told, texts_of
 from pocketnode.gateway.refusal import (
@@ -32,7 +32,6 @@ from pocketnode.gateway.refusal import (
     TIMED_OUT,
     Refused,
     bug,
-    openai_error,
 )
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.reporting import LEFT, PARENT, Reporting
@@ -50,7 +49,6 @@ EVENT_STREAM: Final = "text/event-stream"
 STREAM_HEADERS: Final = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 DEFAULT_CONTEXT: Final = 1_000_000
 FALL_BACK_ON: Final = (NO_SUPPLIER, NOT_READY, TIMED_OUT)
-log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -125,29 +123,6 @@ class OpenAiApi:
             self._gate.leave()
             self._reporting.ended(trail, request_id)
 
-    async def models(self, request: web.Request) -> web.Response:
-        """List the models, with what they cost and how much they take."""
-        request_id = self._gate.request_id(request)
-        try:
-            holder = await self._gate.holder(request)
-            listed = [self._model(name) for name in self._names() if _covers(holder, name)]
-        except Refused as refused:
-            return refusal(refused, request_id)
-        return shown({"object": "list", "data": listed}, request_id, holder)
-
-    async def model(self, request: web.Request) -> web.Response:
-        """Show one model."""
-        request_id = self._gate.request_id(request)
-        try:
-            holder = await self._gate.holder(request)
-            name = request.match_info["model"]
-            if name not in self._names():
-                raise Refused(NO_MODEL, f"the model {name[:128]!r} does not exist", param="model")
-            found = self._model(name)
-        except Refused as refused:
-            return refusal(refused, request_id)
-        return shown(found, request_id, holder)
-
     # ---- reading
 
     async def _read(self, request: web.Request, request_id: str, trail: Trail) -> Call:
@@ -164,7 +139,7 @@ class OpenAiApi:
         path = request.path
         asked = read_request(path, body, DEFAULT_CONTEXT)
         service, model = self._route(asked.model)
-        if _covers(holder, asked.model) is False:
+        if covers(holder, asked.model) is False:
             holder.check_model(asked.model)
         holder.check(time.time(), service.name, request.headers.get("Origin"), request.remote)
         tokens = service.spec.tokens
@@ -203,7 +178,7 @@ class OpenAiApi:
     def _may_use(self, holder: Holder, model: str) -> bool:
         service = self._catalog.models.get(model)
         services = holder.rules.services
-        return service is not None and _covers(holder, model) and (not services or service.name in services)
+        return service is not None and covers(holder, model) and (not services or service.name in services)
 
     def _with_model(self, call: Call, model: str) -> Call:
         """Return a call for another model."""
@@ -324,29 +299,6 @@ class OpenAiApi:
                 used.output,
             )
 
-    # ---- models
-
-    def _names(self) -> list[str]:
-        return [*self._catalog.models, *self._catalog.aliases]
-
-    def _model(self, name: str) -> dict[str, Any]:
-        service = self._catalog.models[self._catalog.model(name)]
-        tokens = service.spec.tokens
-        assert tokens is not None
-        prices = self._sessions.prices(service)
-        return {
-            "id": name,
-            "object": "model",
-            "created": 0,
-            "owned_by": service.name,
-            "service": service.name,
-            "engine": service.spec.title,
-            "context_length": tokens.context,
-            "suppliers": len(prices),
-            "units": {"prompt_token": tokens.units_per_prompt_token, "output_token": tokens.units_per_output_token},
-            "price_per_million_units": {"least": min(prices), "most": max(prices)} if prices else None,
-        }
-
 
 @dataclass(slots=True)
 class _Used:
@@ -361,24 +313,6 @@ class _Used:
         self.units, self.worth = units, units * price
 
 
-def refusal(refused: Refused, request_id: str, trail: Trail | None = None) -> web.Response:
-    """Return the error answer that OpenAI's clients understand."""
-    headers = refusal_headers(refused, request_id, trail)
-    return web.Response(body=openai_error(refused), status=refused.reason.status, headers=headers, content_type=JSON)
-
-
-def internal(request_id: str, trail: Trail | None = None) -> web.Response:
-    """Log a bug of ours, from inside its `except`, and return what the user sees of it."""
-    log.exception("a request failed for a reason of our own", request_id=request_id)
-    return refusal(bug(), request_id, trail)
-
-
-def shown(facts: Any, request_id: str, holder: Holder) -> web.Response:
-    """Return facts as JSON, with the headers of every answer."""
-    headers = {REQUEST_ID: request_id, **limit_headers(holder)}
-    return web.Response(body=orjson.dumps(facts), content_type=JSON, headers=headers)
-
-
 async def _told_late(waiting: Waiting | None, refused: Refused) -> web.StreamResponse | None:
     """Tell of a refusal in a stream that has begun; None where none has."""
     response = await waiting.over() if waiting is not None else None
@@ -391,10 +325,6 @@ async def _agrees_whole(agrees: Agrees, answer: Answer) -> bool:
     body = orjson.loads(answer.body)
     told = Told(answer.attempt.seat.supplier_hex, *counts(body["usage"]))
     return await agrees(texts_of(body.get("choices")), told)
-
-
-def _covers(holder: Holder, model: str) -> bool:
-    return not holder.rules.models or model in holder.rules.models
 
 
 def _tokens_most(asked: Asked) -> int:

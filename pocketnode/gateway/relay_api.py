@@ -19,7 +19,7 @@ from aiohttp import web
 
 from pocketnode.errors import NotFound, Unavailable
 from pocketnode.gateway.gate import REQUEST_ID, Gate
-from pocketnode.gateway.openai_api import refusal, shown
+from pocketnode.gateway.openai_answers import refusal, shown
 from pocketnode.gateway.ports import Proofs, RecordFiles
 from pocketnode.gateway.refusal import INVALID, OVERLOADED, Reason, Refused
 from pocketnode.store.parts import part_of
