@@ -172,7 +172,7 @@ def test_an_honest_part_agrees_and_says_what_all_records_say() -> None:
 
 def test_a_record_with_units_that_a_part_hides_is_missed_in_the_sum() -> None:
     audit = part_found(HONEST, stated(HONEST), OWN, hide=1)
-    assert differences(audit) == [Difference.UNITS, Difference.HIDDEN]
+    assert differences(audit) == [Difference.UNITS, Difference.QUALITY, Difference.HIDDEN]
 
 
 def test_a_failure_that_a_part_hides_leaves_the_quality_unexplained() -> None:
