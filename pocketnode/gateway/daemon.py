@@ -156,12 +156,8 @@ class GatewayDaemon:
         facts = OwnFacts(self.status, self.metrics, self.sessions, self.gate)
         token = token_in(config.admin.token_file)
         self._admin = AdminServer(facts, self._keys, usage, token, extra)
-        self._feed: Feed | None = None
-        if outside.place is None:
-            source = GatewaySource(outside.address, self.catalog, facts, bool(outside.panels))
-            self._feed = Feed(self.metrics.meter, source, HistoryStore(outside.engine))
-            Dashboard(source, self._feed, token, outside.panels).attach(self._admin.app)
-        else:
+        self._feed = self._dashboard(facts, token) if outside.place is None else None
+        if outside.place is not None:
             self._admin.app.router.add_get(METER, self._turn_meter)
 
     async def __aenter__(self) -> Self:
@@ -255,6 +251,14 @@ class GatewayDaemon:
         while self.status.missing() and time.monotonic() < warm_by_s:  # noqa: ASYNC110 - suppliers have no event
             await asyncio.sleep(WARM_LOOK_S)
         return await self._ingress.start(place.listen, reuse_port=True)
+
+    def _dashboard(self, facts: OwnFacts, token: str) -> Feed:
+        """Attach the dashboard to the admin listener; return what feeds it."""
+        outside = self._outside
+        source = GatewaySource(outside.address, self.catalog, facts, bool(outside.panels))
+        feed = Feed(self.metrics.meter, source, HistoryStore(outside.engine))
+        Dashboard(source, feed, token, outside.panels).attach(self._admin.app)
+        return feed
 
     async def _turn_meter(self, _request: web.Request) -> web.Response:
         return web.json_response(meter.rows_of(self.metrics.meter.turn()))
