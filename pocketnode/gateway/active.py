@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pocketnode.gateway.catalog import Service
@@ -19,6 +20,10 @@ from pocketnode.store.counters import slot_id
 from pocketnode.transport.ports import LaneClient
 
 RANKING_AGE_S: Final = 0.25
+SELDOM_AGE_S: Final = (
+    1.0  # of a ranking that has served fewer relays than the next number: ranking costs more than they do
+)
+SELDOM_USES: Final = 16
 DRAWS: Final = 4  # a worker draws one part in so many of what is left of a cap, divided by the number of workers
 SCARCE: Final = 16  # where less than one part in so many is left, workers give back what they spare
 
@@ -143,6 +148,15 @@ def tally_of(by: Sequence[int], fast: int) -> Tally:
     )
 
 
+@dataclass(slots=True)
+class _Ranked:
+    """A ranking, when it was made, and how many relays it has served."""
+
+    ranking: Ranking
+    made_s: float
+    uses: int = 0
+
+
 class ActiveSession:
     """One application's session of one service."""
 
@@ -160,7 +174,7 @@ class ActiveSession:
         self.closing = False  # it is stated: nothing is recorded or paid for in it any more
         self._scores = scores
         self._rules = rules
-        self._rankings: dict[str, tuple[float, Ranking]] = {}
+        self._rankings: dict[str, _Ranked] = {}
 
     def adopt(self, service: Service, rules: Selection) -> None:
         """Go on with another spec of the service, and other rules of selection."""
@@ -187,12 +201,14 @@ class ActiveSession:
         return sum(self.load(operator) for operator in self.seats)
 
     def ranking(self, kind: str, now_s: float) -> Ranking:
-        """Return the suppliers in tiers for a class of relays, at most `RANKING_AGE_S` old."""
+        """Return the suppliers in tiers for a class of relays, a moment old at most."""
         kept = self._rankings.get(kind)
-        if kept is not None and now_s - kept[0] < RANKING_AGE_S:
-            return kept[1]
+        if kept is not None:
+            kept.uses += 1
+            if now_s - kept.made_s < (SELDOM_AGE_S if kept.uses < SELDOM_USES else RANKING_AGE_S):
+                return kept.ranking
         ranking = rank(self.standings(kind, now_s), self._rules.owner_share)
-        self._rankings[kind] = (now_s, ranking)
+        self._rankings[kind] = _Ranked(ranking, now_s)
         return ranking
 
     def standings(self, kind: str, now_s: float) -> list[Standing]:

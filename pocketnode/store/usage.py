@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, String, Table, and_, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from pocketnode.store.engine import transaction
 from pocketnode.store.tables import Uint, metadata
@@ -48,6 +61,15 @@ class Used:
     worth: int = 0
 
 
+BATCH: Final = 500  # sums that are read at once
+NOTHING: Final = Used()
+PLACE: Final = ("key", "service", "what", "day", "worker")
+_AT: Final = {name: bindparam(f"at_{name}") for name in PLACE}
+_SUMS: Final = {name: bindparam(name) for name in Used.__slots__}
+ENTER: Final = insert(usage).values(_AT | _SUMS)
+CHANGE: Final = update(usage).where(and_(*(usage.c[name] == at for name, at in _AT.items()))).values(_SUMS)
+
+
 class UsageStore:
     """Usage of all keys. Each worker has rows of its own, so that two never change the same one."""
 
@@ -57,9 +79,10 @@ class UsageStore:
 
     def add(self, used: Mapping[UsageKey, Used]) -> None:
         """Add to the sums, all of it or nothing."""
+        places = list(used)
         with transaction(self._engine) as tx:
-            for key, more in used.items():
-                self._add(tx, key, more)
+            for first in range(0, len(places), BATCH):
+                self._add(tx, {place: used[place] for place in places[first : first + BATCH]})
 
     def units(self, key: str) -> int:
         """Return the units that a key has used in its life."""
@@ -83,13 +106,23 @@ class UsageStore:
                 used.worth += row.worth
         return list(sums.items())
 
-    def _add(self, tx: Connection, key: UsageKey, more: Used) -> None:
-        place = {"key": key.key, "service": key.service, "what": key.what, "day": key.day, "worker": self._worker}
-        at = and_(*(usage.c[name] == value for name, value in place.items()))
-        old: Any = tx.execute(select(usage).where(at)).first()
-        if old is None:
-            fresh = {name: getattr(more, name) for name in Used.__slots__}
-            tx.execute(insert(usage).values(**place, **fresh))
-            return
-        sums = {name: getattr(old, name) + getattr(more, name) for name in Used.__slots__}
-        tx.execute(update(usage).where(at).values(**sums))
+    def _add(self, tx: Connection, used: Mapping[UsageKey, Used]) -> None:
+        """Add to some sums in three statements: one for each sum made a thousand keys 13 % of a gateway's time."""
+        mine = (usage.c.worker == self._worker, usage.c.day.in_({key.day for key in used}))
+        query = select(usage).where(*mine, usage.c.key.in_({key.key for key in used}))
+        old = {UsageKey(row.key, row.service, row.what, row.day): row for row in tx.execute(query)}
+        known: list[dict[str, Any]] = []
+        fresh: list[dict[str, Any]] = []
+        for key, more in used.items():
+            before = old.get(key, NOTHING)
+            sums = {name: getattr(before, name) + getattr(more, name) for name in Used.__slots__}
+            place = {f"at_{name}": value for name, value in zip(PLACE, _place(key, self._worker), strict=True)}
+            (fresh if before is NOTHING else known).append(place | sums)
+        if known:
+            tx.execute(CHANGE, known)
+        if fresh:
+            tx.execute(ENTER, fresh)
+
+
+def _place(key: UsageKey, worker: str) -> tuple[str | int, ...]:
+    return key.key, key.service, key.what, key.day, worker
