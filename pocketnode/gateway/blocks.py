@@ -88,19 +88,25 @@ class Blocks:
 
     def shown(self, client: str) -> int:
         """Return the highest head that a client was shown; 0 for none, or for one that nobody believes any more."""
-        shown = self.noted(client)
-        return shown if shown <= self.head + NEAR_BLOCKS else 0
+        return self._believed(self.noted(client))
 
     def show(self, client: str, number: int) -> None:
         """Remember what a client was shown, so that it never sees the head go back."""
-        shown = self.shown(client)
-        if self._elsewhere is not None:
-            self._elsewhere.show(client, max(number, shown), anew=self.noted(client) != shown)
+        noted = self.noted(client)
+        shown = self._believed(noted)
+        if number <= shown:
             return
-        self._shown[client] = max(number, shown)
+        if self._elsewhere is not None:
+            self._elsewhere.show(client, number, anew=noted != shown)
+            return
+        self._shown[client] = number
         self._shown.move_to_end(client)
         while len(self._shown) > CLIENTS_MOST:
             self._shown.popitem(last=False)
+
+    def _believed(self, noted: int) -> int:
+        # What this worker believes is enough for nearly all: it spares a look at what the others do.
+        return noted if noted <= self._head + NEAR_BLOCKS or noted <= self.head + NEAR_BLOCKS else 0
 
     def called(self, tag: str, number: int) -> int:
         """Return the newest block that was ever called so, such as `finalized`, in any worker; `number` included."""
