@@ -185,9 +185,9 @@ def _soak(data: dict[str, Any]) -> str:
 
 They took {data["seconds"]:,.0f} s. The supplier's store went from {store["before"]:,} to {store["after"]:,} bytes. The
 gateway's relay records take {records:,} bytes, {records / data["relays"]:.1f} each; its store takes
-{data["gateway_store_bytes"]:,}. The statement was {shown} (grace, closing of lanes and
-one block included); that took the gateway {stated["gateway_cpu_s"]} s of CPU, its transaction
-{stated["gas"] or 0:,} gas."""
+{data["gateway_store_bytes"]:,}. The statement was {shown} (each gateway has its own
+block for that in the first quarter of the window); that took the gateway {stated["gateway_cpu_s"]} s of CPU,
+its transaction {stated["gas"] or 0:,} gas."""
 
 
 def _scaling(data: dict[str, Any]) -> str:
