@@ -64,8 +64,8 @@ class Used:
 BATCH: Final = 500  # sums that are read at once
 NOTHING: Final = Used()
 PLACE: Final = ("key", "service", "what", "day", "worker")
-_AT: Final = {name: bindparam(f"at_{name}") for name in PLACE}
-_SUMS: Final = {name: bindparam(name) for name in Used.__slots__}
+_AT: Final[dict[str, Any]] = {name: bindparam(f"at_{name}") for name in PLACE}
+_SUMS: Final[dict[str, Any]] = {name: bindparam(name) for name in Used.__slots__}
 ENTER: Final = insert(usage).values(_AT | _SUMS)
 CHANGE: Final = update(usage).where(and_(*(usage.c[name] == at for name, at in _AT.items()))).values(_SUMS)
 

@@ -13,7 +13,7 @@ from pocketnode.protocol.types import Response, SignedResponse
 from pocketnode.transport.ports import Ended
 from pocketnode.wire.pb.relay_pb2 import Done
 
-LEAST: Final = 32
+LEAST: Final = 4  # a gateway may have thousands of lanes, and an answer is a kilobyte
 MOST: Final = 1024  # of one lane; those that a claim could be raised with the most stay
 DOUBLES_MOST: Final = 8  # one is enough to be slashed for
 
