@@ -62,14 +62,16 @@ def reporting(gateway: Party, folder: Path) -> Reporting:
     return Reporting(gateway.market, gateway.follower, gateway.sender, AnswerFiles(folder / "records"))
 
 
-async def claim(stage: Stage, session: Session, supplier: Party, kept: KeptReceipt) -> None:
-    """Claim as a supplier that was stated nothing."""
+async def claim(stage: Stage, session: Session, supplier: Party, kept: KeptReceipt, by: bytes = b"") -> None:
+    """Claim as a supplier that was stated nothing, by way of a contract if one is named."""
     listed = session.supplier(supplier.key.address)
     assert listed is not None
     proof = proof_of([kept], stage.deployment.domain)
     key = session.application, session.service, session.number, GATEWAY.address
     data = contract("Settlement").call_data("claim", key, listed.index, b"", proof.lanes, proof.responses)
-    intent = Intent(f"claim:{supplier.key.address.hex()}", stage.deployment.contracts.settlement, data)
+    settlement = stage.deployment.contracts.settlement
+    called = bytes(12) + settlement + data if by else data
+    intent = Intent(f"claim:{supplier.key.address.hex()}", by or settlement, called)
     await asyncio.wait_for(supplier.sender.retry(intent), 10)
 
 
@@ -177,3 +179,27 @@ async def test_answers_survive_a_restart_and_a_torn_file(stage: Stage, tmp_path:
     assert pot.read(known) == [before]
     pot.drop(known)
     assert (pot.read(known), pot.pots()) == ([], [])
+
+
+# Calls the contract in the first word of its input with the rest, and fails if that does.
+FORWARDER = bytes.fromhex(
+    "6022600c60003960226000f3602036038060206000376000600082600060006000355af160205760006000fd5b00"
+)
+
+
+async def test_a_claim_by_way_of_another_contract_is_read(stage: Stage, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(party(stage, GATEWAY, tmp_path / "gateway"))
+        cheat = await stack.enter_async_context(party(stage, CHEAT, tmp_path / "cheat"))
+        session = await gateway.session(stage)
+        answered = receipt(stage, session, CHEAT, total=500, hold=100, units=5)
+        keep(stage, tmp_path / "gateway" / "records", gateway, answered)
+        made = await asyncio.wait_for(cheat.sender.send(Intent("deploy", None, FORWARDER)), 10)
+        await go_to(stage, session.end + stage.deployment.windows.statement + 1, gateway, cheat)
+        by = bytes.fromhex(made.receipt["contractAddress"][2:])
+        await claim(stage, session, cheat, replace(answered, response=signed_anew(stage, answered, 100, CHEAT)), by)
+        await faults(gateway)
+        job = reporting(gateway, tmp_path / "gateway")
+        (found,) = await job.look()
+        assert found.second.response.units == 100
+        assert job.outcomes == {Outcome.FOUND: 1, Outcome.AGREES: 0}
