@@ -6,18 +6,19 @@ import asyncio
 
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
-from pocketnode.errors import PocketError, RemoteError, Unavailable
+from pocketnode.errors import PocketError, Unavailable
 from pocketnode.protocol import lane as lanes
 from pocketnode.protocol.digest import receipt_digest
 from pocketnode.protocol.payload import payload_hash
 from pocketnode.protocol.types import Receipt, SignedReceipt
 from pocketnode.transport.answers import KeptAnswers, SecondAnswers
 from pocketnode.transport.channels import CONNECT_TIMEOUT_S
-from pocketnode.transport.grpc_options import CHUNK_BYTES, PROTOCOL_VERSION
+from pocketnode.transport.grpc_options import CHUNK_BYTES
 from pocketnode.transport.link import Link
+from pocketnode.transport.opening import reason_of, write_open
 from pocketnode.transport.ports import LaneTerms, Opening
 from pocketnode.transport.reply import LaneReply, Sent
-from pocketnode.wire.pb.relay_pb2 import Closed, Done, GatewayMessage, NeedHold, Opened, SupplierMessage
+from pocketnode.wire.pb.relay_pb2 import Done, GatewayMessage, NeedHold, Opened, SupplierMessage
 
 MESSAGE_OVERHEAD = 256
 SMALL_BYTES = 4096  # a body up to this size does not wait for room
@@ -101,7 +102,7 @@ class Lane:
         async with self._link.opening:
             self._number = self._link.add(self)
             self._opened = asyncio.get_running_loop().create_future()
-            self._send_open()
+            write_open(self._message().open, self.opening)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await self._opened
@@ -186,17 +187,6 @@ class Lane:
         message = self._outbox.frame(size).messages.add()
         message.lane = self._number
         return message
-
-    def _send_open(self) -> None:
-        message, opening = self._message().open, self.opening
-        message.version = PROTOCOL_VERSION
-        message.application = opening.application
-        message.service = opening.service
-        message.session = opening.number
-        message.supplier = opening.supplier
-        message.gateway = opening.gateway
-        message.lane = opening.lane
-        message.records = opening.records
 
     def _send(self, sent: Sent, head: bytes, body: bytes) -> None:
         """Send a request, of a long body the first part."""
@@ -286,7 +276,7 @@ class Lane:
         elif kind == "opened":
             self._take_opened(message.opened)
         elif kind == "closed":
-            self._leave(_reason(message.closed))
+            self._leave(reason_of(message.closed))
 
     def _done(self, done: Done) -> None:
         self._backend = done.backend or self._backend
@@ -303,9 +293,3 @@ class Lane:
         if self._opened is not None and not self._opened.done():
             self.terms = LaneTerms(opened.credit_limit, opened.max_in_flight, opened.max_request)
             self._opened.set_result(None)
-
-
-def _reason(closed: Closed) -> PocketError:
-    if closed.rule in ("drain", "unavailable", ""):
-        return Unavailable(closed.message or "the lane is closed")
-    return RemoteError(closed.rule, f"the supplier closed the lane: {closed.message}")

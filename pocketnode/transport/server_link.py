@@ -13,16 +13,14 @@ from typing import Protocol
 from pocketnode.crypto.eip712 import Domain
 from pocketnode.crypto.keys import Key
 from pocketnode.errors import RemoteError, Unavailable
-from pocketnode.transport.grpc_options import PROTOCOL_VERSION
+from pocketnode.transport.opening import read_open
 from pocketnode.transport.outbox import Outbox
 from pocketnode.transport.ports import Answerer, Opening
-from pocketnode.transport.records import URL_CHARS_MOST
 from pocketnode.transport.server_lane import SupplierLane
 from pocketnode.wire.pb.relay_pb2 import GatewayFrame, GatewayMessage, Open, SupplierFrame, SupplierMessage
 
 EMPTY_S = 10.0  # a link may be without lanes so long
 OPENING_MOST = 1024  # lanes that are being opened on one link
-REASON_MOST = 300
 
 
 class Host(Protocol):
@@ -147,7 +145,7 @@ class SupplierLink:
         try:
             if len(self._opening) >= OPENING_MOST:
                 raise Unavailable(f"{OPENING_MOST} lanes are being opened on this link")
-            opening, key = _opening(message, self._host.keys)
+            opening, key = read_open(message, self._host.keys)
             self._host.take_place()
         except (RemoteError, Unavailable) as error:
             self._refuse(number, error)
@@ -210,25 +208,3 @@ class SupplierLink:
         used = self._lanes or self._opening
         with suppress(RuntimeError):  # it ends already
             self._limit.reschedule(None if used else asyncio.get_running_loop().time() + EMPTY_S)
-
-
-def _opening(message: Open, keys: Mapping[bytes, Key]) -> tuple[Opening, Key]:
-    """Return what Open says and the key that it is meant for, or refuse it."""
-    if message.version != PROTOCOL_VERSION:
-        raise RemoteError("8.2", f"version {message.version}, not {PROTOCOL_VERSION}")
-    lengths = (message.application, 20), (message.service, 32), (message.gateway, 20), (message.lane, 32)
-    if any(len(field) != length for field, length in lengths):
-        raise RemoteError("8.2", "a field of the wrong length")
-    key = keys.get(message.supplier)
-    if key is None:
-        here = ", ".join(f"0x{address.hex()}" for address in keys)
-        raise RemoteError("3.7", f"meant for 0x{message.supplier.hex()}, this is {here}"[:REASON_MOST])
-    return Opening(
-        message.application,
-        message.service,
-        message.session,
-        message.supplier,
-        message.gateway,
-        message.lane,
-        message.records if len(message.records) <= URL_CHARS_MOST else "",
-    ), key
