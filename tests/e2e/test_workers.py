@@ -278,26 +278,34 @@ async def test_who_leaves_stops_the_work_of_worker_supplier_and_model(gateway: G
     network = plan.read(Layout(gateway.net.folder))
     assert network is not None
     body = {"model": MODEL, "max_tokens": 1500, "stream": stream, "messages": [{"role": "user", "content": "Count."}]}
-    url, headers = f"{gateway.net.gateway_url}/v1/chat/completions", {"authorization": f"Bearer {gateway.net.api_key}"}
-    work_s, model_s = [], []
-    async with aiohttp.ClientSession() as http:
-        for _ in range(5):
-            async with asyncio.timeout(60), aiohttp.ClientSession(headers=headers) as user:
-                asking = asyncio.create_task(user.post(url, json=body))
-                await until_working(http, network, True)
-                await asyncio.sleep(0.3)
-                left_s = time.monotonic()
-                if stream:
-                    (await asking).close()
-                else:
-                    asking.cancel()
-                await suppliers_free(gateway, http)
-                work_s.append(time.monotonic() - left_s)
-                await until_working(http, network, False)
-                model_s.append(time.monotonic() - left_s)
-    assert min(work_s) < LEFT_MOST_S, work_s
     # llama.cpp looks once a second whether who waits for a whole answer is still there.
-    assert min(model_s) < LEFT_MOST_S + (0 if stream else 1), model_s
+    model_most_s = LEFT_MOST_S + (0 if stream else 1)
+    admins, took_s = suppliers_of(gateway), []
+    async with aiohttp.ClientSession() as http:
+        for _ in range(12):
+            left_s = await leave(gateway.net, http, network, body)
+            await suppliers_free(http, admins)
+            work_s = time.monotonic() - left_s
+            await until_working(http, network, False)
+            took_s.append((work_s, time.monotonic() - left_s))
+            if work_s < LEFT_MOST_S and min(model_s for _, model_s in took_s) < model_most_s:
+                return
+    raise AssertionError(took_s)
+
+
+async def leave(net: Localnet, http: aiohttp.ClientSession, network: plan.Plan, body: dict[str, Any]) -> float:
+    """Ask, close the connection while the model works, and return when that was."""
+    headers = {"authorization": f"Bearer {net.api_key}"}
+    async with asyncio.timeout(60), aiohttp.ClientSession(headers=headers) as user:
+        asking = asyncio.create_task(user.post(f"{net.gateway_url}/v1/chat/completions", json=body))
+        await until_working(http, network, True)
+        await asyncio.sleep(0.3)
+        left_s = time.monotonic()
+        if body["stream"]:
+            (await asking).close()
+        else:
+            asking.cancel()
+    return left_s
 
 
 async def until_working(http: aiohttp.ClientSession, network: plan.Plan, working: bool) -> None:
@@ -311,23 +319,27 @@ async def until_working(http: aiohttp.ClientSession, network: plan.Plan, working
         await asyncio.sleep(0.005)
 
 
-def secret_in(path: str) -> str:
-    return Path(path).read_text().strip()
+def suppliers_of(gateway: Gateway) -> list[tuple[str, dict[str, str]]]:
+    """Return where each supplier tells of itself, and what opens it."""
+    configs = [yaml.safe_load((gateway.net.folder / "config" / f"{n}.yaml").read_text())["admin"] for n in SUPPLIERS]
+    tokens = [Path(config["token_file"]).read_text().strip() for config in configs]
+    return [
+        (f"http://{config['listen']}/metrics", {"authorization": f"Bearer {token}"})
+        for config, token in zip(configs, tokens, strict=True)
+    ]
 
 
-async def suppliers_free(gateway: Gateway, http: aiohttp.ClientSession) -> None:
+async def suppliers_free(http: aiohttp.ClientSession, admins: list[tuple[str, dict[str, str]]]) -> None:
     """Wait until no supplier has a request at the model, as each tells of itself."""
 
-    async def busy(name: str) -> bool:
-        config = yaml.safe_load((gateway.net.folder / "config" / f"{name}.yaml").read_text())
-        headers = {"authorization": f"Bearer {secret_in(config['admin']['token_file'])}"}
-        async with http.get(f"http://{config['admin']['listen']}/metrics", headers=headers) as answer:
+    async def busy(url: str, headers: dict[str, str]) -> bool:
+        async with http.get(url, headers=headers) as answer:
             lines = [line for line in (await answer.text()).splitlines() if line.startswith(AT_THE_BACKEND)]
         assert any("smollm2" in line for line in lines)
         return any("smollm2" in line and not line.endswith(" 0.0") for line in lines)
 
     deadline_s = time.monotonic() + 10
-    while any(await asyncio.gather(*map(busy, SUPPLIERS))):
+    while any(await asyncio.gather(*(busy(*admin) for admin in admins))):
         assert time.monotonic() < deadline_s, "a supplier goes on for nobody"
 
 
