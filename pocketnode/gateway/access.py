@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pocketnode.errors import BadInput, Corrupt
 from pocketnode.gateway.refusal import FORBIDDEN, NO_KEY, OUT_OF_BUDGET, RATE_LIMITED, Refused
@@ -51,6 +51,13 @@ class Rules(_Strict):
     tokens_per_day: int | None = Field(default=None, ge=1)
     concurrency: int | None = Field(default=None, ge=1)
     budget_units: int | None = Field(default=None, ge=0, description="units in all, for the life of the key")
+
+    @field_validator("addresses")
+    @classmethod
+    def _are_networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            ipaddress.ip_network(address, strict=False)
+        return addresses
 
 
 def rules_of(text: str) -> Rules:

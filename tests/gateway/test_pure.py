@@ -205,3 +205,9 @@ def test_prefixes_spread_over_all() -> None:
     pool = rank([Standing(bytes([n]), bytes([n]), latency_ms=10.0) for n in range(4)], 1.0)
     chosen = [pick(pool, lambda _: 0, random.random, prefix=n.to_bytes(4, "big")) for n in range(400)]
     assert all(60 < chosen.count(bytes([n])) < 140 for n in range(4))
+
+
+@pytest.mark.parametrize("rules", ['{"addresses": ["nowhere"]}', '{"addresses": ["10.0.0.0/99"]}', '{"concurrency": 0}'])
+def test_rules_that_could_not_be_kept_are_refused(rules: str) -> None:
+    with pytest.raises(BadInput):
+        rules_of(rules)
