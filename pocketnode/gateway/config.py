@@ -10,6 +10,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pocketnode import shallow
 from pocketnode.errors import ConfigError
 from pocketnode.overlay import overlaid
 from pocketnode.store.counters import WORKERS_MOST
@@ -206,7 +207,7 @@ def load(path: Path) -> GatewayConfig:
         it cannot be read, is not YAML, or breaks the schema; the message names file and field.
     """
     try:
-        raw = overlaid(yaml.safe_load(path.read_text()), "POCKETNODE_GATEWAY", os.environ)
+        raw = overlaid(shallow.load(path.read_text()), "POCKETNODE_GATEWAY", os.environ)
         return GatewayConfig.parse(raw, path.absolute().parent)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: name a readable configuration file") from error

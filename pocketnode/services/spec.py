@@ -11,6 +11,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pocketnode import shallow
 from pocketnode.crypto.keccak import keccak
 from pocketnode.errors import ConfigError, NotFound
 from pocketnode.protocol.quality import Slo
@@ -157,7 +158,7 @@ def load(path: Path) -> ServiceSpec:
 def parse(raw: bytes, where: str) -> ServiceSpec:
     """Return the spec in YAML bytes; `where` is named in errors."""
     try:
-        return ServiceSpec.model_validate(yaml.safe_load(raw))
+        return ServiceSpec.model_validate(shallow.load(raw))
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not YAML: {error}") from error
     except ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pocketnode import shallow
 from pocketnode.backends.http import Timeouts
 from pocketnode.backends.pool import Queue
 from pocketnode.errors import ConfigError
@@ -291,7 +292,7 @@ def load(path: Path) -> SupplierConfig:
     """
     try:
         text = path.read_text()
-        raw = overlaid(yaml.safe_load(text), "POCKETNODE_SUPPLIER", os.environ)
+        raw = overlaid(shallow.load(text), "POCKETNODE_SUPPLIER", os.environ)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: name a readable configuration file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2024-13-45 is a ValueError
