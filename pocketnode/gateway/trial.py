@@ -23,7 +23,7 @@ from pocketnode.gateway.selection import pick
 from pocketnode.protocol.fault import FaultClass, RelayFailed
 from pocketnode.protocol.quality import Verdict
 
-RENEW_S: Final = 1.0
+RENEW_S: Final = 5.0  # a node that lags shows a session some blocks late; until then nobody can answer
 RENEW_EVERY_S: Final = 0.05
 
 log = structlog.get_logger()
