@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
 from pocketnode.chain.events import SupplierFaulted
 from pocketnode.chain.heads import Heads
 from pocketnode.chain.market import Market
 from pocketnode.chain.reader import Reader
-from pocketnode.localnet.plan import GATEWAY, SUPPLIERS
+from pocketnode.cli.main import main
+from pocketnode.localnet.plan import CHAIN, GATEWAY, SUPPLIERS
+from pocketnode.protocol.session import pot_id
 from tests.faults import books
 from tests.faults.test_cheating_daemons import seats_of
 from tests.faults.world import DAEMONS, UNITS, World, until
@@ -18,6 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.audit, pytest.mark.asyncio(loop_scope
 
 CHEAT = SUPPLIERS[0]
 CALLS = 20
+SYMBOL = " tPOCK"
 AT_ONCE = 1  # so that its last Receipt acknowledges all before it: what it holds is on top
 SLASHED = 1_000  # ten-thousandths of the bond
 
@@ -88,6 +95,28 @@ async def test_two_answers_to_one_receipt(world: World, name: str, verdict: str)
         assert all(pot.units[other] == accepted[other] for other in set(accepted) - {CHEAT})
         assert f"0x{fault.receipt.hex()}" in world.log(GATEWAY)
         assert await reported(world) <= 1  # of this process; the one before it may have been the one that did
+        await check_shown(world, pot, number)
     finally:
         await world.restart(CHEAT)
     assert all(world.alive(daemon) for daemon in DAEMONS)
+
+
+async def check_shown(world: World, pot: books.Pot, number: int) -> None:
+    """Commands say what was slashed, and print amounts with the token's symbol."""
+    ours = pot_id(world.session(number), world.gateway)
+    at = ["--deployment", str(world.layout.deployment), "--rpc", world.plan.url(CHAIN)]
+    told = json.loads(await printed("session", "show", "0x" + ours.hex(), "--json", *at))
+    slashed = {world.name_of(row["operator"].lower()): row["slashed"] for row in told["suppliers"]}
+    assert slashed.pop(CHEAT) > 0
+    assert not any(slashed.values())
+    assert told["balances"]
+    for daemon, command in ((GATEWAY, "gateway"), (SUPPLIERS[1], "supplier")):
+        status = [command, "status", "--config", str(world.layout.config(daemon))]
+        assert SYMBOL in await printed(*status)
+        assert SYMBOL not in await printed(*status, "--json")
+
+
+async def printed(*words: str) -> str:
+    done = await asyncio.to_thread(CliRunner().invoke, main, words)
+    assert done.exit_code == 0, done.output
+    return done.stdout
