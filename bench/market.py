@@ -32,7 +32,7 @@ PASSWORD: Final = "bench"
 BLOCK_S: Final = 2
 AT_ONCE: Final = 16
 SESSION_BLOCKS: Final = Spans().length  # that of a chain with blocks of 2 s: a session of an hour
-MINE_BLOCKS: Final = 300  # in one call, so that it answers in time
+MINE_BLOCKS: Final = 100  # in one call, so that it answers in time
 
 
 def spans_of(session_blocks: int) -> Spans:
