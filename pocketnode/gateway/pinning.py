@@ -23,6 +23,8 @@ from pocketnode.services.spec import Method
 
 FRESH_S: Final = 1.0  # a head that was heard of longer ago is asked for again
 TAG_FRESH_S: Final = 5.0
+DOUBT_BLOCKS: Final = 3
+DOUBT_S: Final = 0.1
 AHEAD_MOST: Final = 8  # blocks that a client may have been shown above what two suppliers say
 TAGS: Final = ("safe", "finalized")
 ENDS: Final = ("fromBlock", "toBlock")
@@ -96,10 +98,14 @@ class Pinning:
         return await self._tagged(tag) if tag in TAGS else None
 
     async def _latest(self, client: str) -> Span | None:
-        if not self.blocks.noted(client):
+        noted = self.blocks.noted(client)
+        if not noted:
             return None
         now_s = time.monotonic()
-        if self.blocks.age_s(now_s) > FRESH_S or (self.blocks.alone and now_s - self._looked_s > FRESH_S):
+        since_s = now_s - self._looked_s
+        old = self.blocks.age_s(now_s) > FRESH_S or (self.blocks.alone and since_s > FRESH_S)
+        # Blocks may come faster than two suppliers happen to be asked: look before a client is not believed.
+        if old or (noted > self.blocks.sure + DOUBT_BLOCKS and since_s > DOUBT_S):
             self._looked_s = now_s
             await self.look()
         sure, shown = self.blocks.sure, self.blocks.shown(client)
