@@ -120,15 +120,17 @@ class RpcItems:
         views = [pin.blocks, *([pin.sure] if pin.sure != pin.blocks else [])] if pin is not None else [{}]
         count = len(parts_of(pinned(item, views[0]), method)) if method.split else 1
         reservation = holder.reserve(time.time(), method.units * count)
-        spent = [0]
+        bought: list[Answer] = []
+        units = 0
         try:
-            replied = await self._viewed(asking, views, spent)
+            replied = await self._viewed(asking, views, bought)
+            units = sum(self._booked(asking, answer) for answer in bought)
         finally:
-            reservation.settle(spent[0])
+            reservation.settle(units)  # nothing for a request that failed, whatever its parts cost
         self._note_shown(asking, replied, pin)
         return replied
 
-    async def _viewed(self, asking: Asking, views: list[dict[str, int]], spent: list[int]) -> Replied:
+    async def _viewed(self, asking: Asking, views: list[dict[str, int]], bought: list[Answer]) -> Replied:
         """Answer at the blocks of the first view; at those of the last where no supplier knows them yet."""
         for view in views:
             if not view:
@@ -136,23 +138,24 @@ class RpcItems:
             method = asking.method if not asking.method.empty else asking.method.model_copy(update={"empty": False})
             last = view is views[-1]
             try:
-                replied = await self._whole(replace(asking, item=pinned(asking.item, view), method=method), spent)
+                replied = await self._whole(replace(asking, item=pinned(asking.item, view), method=method), bought)
             except Refused:
                 if last:
                     raise
-                continue
-            if last or not _says_nothing(replied.body):
-                replied.headers[trust.PINNED], replied.view = header_of(view), view
-                return replied
-        return await self._whole(asking, spent)
+            else:
+                if last or not _says_nothing(replied.body):
+                    replied.headers[trust.PINNED], replied.view = header_of(view), view
+                    return replied
+            bought.clear()  # the client pays for the answer that it gets, not for how it was found
+        return await self._whole(asking, bought)
 
-    async def _whole(self, asking: Asking, spent: list[int]) -> Replied:
+    async def _whole(self, asking: Asking, bought: list[Answer]) -> Replied:
         parts = parts_of(asking.item, asking.method) if asking.method.split else [asking.item]
-        return await (self._found(asking, spent) if len(parts) == 1 else self._together(asking, parts, spent))
+        return await (self._found(asking, bought) if len(parts) == 1 else self._together(asking, parts, bought))
 
-    async def _together(self, asking: Asking, parts: list[Item], spent: list[int]) -> Replied:
+    async def _together(self, asking: Asking, parts: list[Item], bought: list[Answer]) -> Replied:
         """Answer a request in parts; the first that is refused refuses all, once the others are through."""
-        asked = (self._found(replace(asking, item=part), spent) for part in parts)
+        asked = (self._found(replace(asking, item=part), bought) for part in parts)
         bodies: list[bytes] = []
         for reply in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(reply, BaseException):
@@ -170,11 +173,11 @@ class RpcItems:
 
     # ---- where from
 
-    async def _found(self, asking: Asking, spent: list[int]) -> Replied:
+    async def _found(self, asking: Asking, bought: list[Answer]) -> Replied:
         """Answer one request: here, from the cache, or bought."""
         if asking.item.raw_id != NOTIFICATION and (known := await self._known_here(asking)) is not None:
             return self._served(asking, "local", known[0], known[1])
-        return await self._found_as_is(asking, spent)
+        return await self._found_as_is(asking, bought)
 
     async def _known_here(self, asking: Asking) -> tuple[str, bytes] | None:
         """Return why a result is known without a supplier, and the result; None where it is not."""
@@ -188,11 +191,11 @@ class RpcItems:
             return None if value is None else ("hit; static", value)
         return None
 
-    async def _found_as_is(self, asking: Asking, spent: list[int]) -> Replied:
+    async def _found_as_is(self, asking: Asking, bought: list[Answer]) -> Replied:
         item, method, service = asking.item, asking.method, asking.service
         self._used.add(service.name)
         if item.raw_id == NOTIFICATION or method.broadcast or not method.idempotent or method.sticky:
-            return await self._bought(asking, spent)
+            return await self._bought(asking, bought)
         key = key_of(service.name, item)
         if method.cache != "never":
             entry = self.cache.find(key, self.blocks[service.name])
@@ -201,7 +204,7 @@ class RpcItems:
         own: list[Replied] = []
 
         async def buy() -> bytes:
-            own.append(await self._bought(asking, spent, key))
+            own.append(await self._bought(asking, bought, key))
             return own[0].body
 
         body, shared = await self.sharing.get(key, buy)
@@ -228,7 +231,7 @@ class RpcItems:
 
     # ---- buying
 
-    async def _bought(self, asking: Asking, spent: list[int], key: Key | None = None) -> Replied:
+    async def _bought(self, asking: Asking, bought: list[Answer], key: Key | None = None) -> Replied:
         order = self._order(asking)
         if asking.method.broadcast:
             answer, body = await self._broadcasting.send(order, asking.item)
@@ -237,7 +240,8 @@ class RpcItems:
             body = answer.body
         if answer.head.status >= 400 and not body.lstrip().startswith(b"{"):
             raise Refused(INVALID if answer.head.status < 500 else INTERNAL, "the node refused the request")
-        spent[0] += self._booked(asking, answer)
+        bought.append(answer)
+        self._metrics.served[(asking.service.name, "supplier")] += 1
         if asking.item.raw_id == NOTIFICATION:
             return Replied(b"", trust.headers_of(answer.attempt, answer.head))
         headers = trust.headers_of(answer.attempt, answer.head)
@@ -266,7 +270,6 @@ class RpcItems:
             worth = units * answer.attempt.seat.supplier.price
             self._ledger.add(asking.holder.key.id, asking.service.name, asking.item.method, units, worth)
             asking.trail.charge(units, worth)
-        self._metrics.served[(asking.service.name, "supplier")] += 1
         return units
 
     def _learnt(self, asking: Asking, answer: Answer, body: bytes, headers: dict[str, str], key: Key | None) -> bytes:

@@ -6,14 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pocketnode.errors import ConfigError
 from pocketnode.gateway.catalog import catalog_of
 from pocketnode.gateway.watching import UNROUTED
+from pocketnode.transport.ports import Relay, Served
 from pocketnode.web.meter import Meter, Sums
 from tests.gateway.conftest import Running, Start, configured
-from tests.gateway.market import broken
+from tests.gateway.market import broken, reply_json
 from tests.gateway.test_reading import all_answer, results
 
 
@@ -102,3 +104,20 @@ async def test_a_service_is_held_against_the_target_of_the_configuration(start: 
 def test_a_target_of_a_service_that_is_not_sold_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="slo: solana is not sold here"):
         catalog_of(configured(tmp_path, slo={"solana": {"success": 0.9}}))
+
+
+async def test_a_request_of_which_one_part_failed_costs_nothing(start: Start) -> None:
+    gateway = await metered(start)
+
+    async def logs(relay: Relay) -> Served:
+        asked = orjson.loads(relay.body)
+        if asked["method"] == "eth_getLogs" and asked["params"][0]["fromBlock"] != "0x1":
+            return await broken(relay)
+        return await reply_json(relay, {"jsonrpc": "2.0", "id": asked["id"], "result": []}, 75)
+
+    all_answer(gateway, logs)
+    asked = {"id": 1, "method": "eth_getLogs", "params": [{"fromBlock": "0x1", "toBlock": hex(4000)}]}
+    _, refused, headers = await gateway.post("/rpc/eth", asked)
+    assert "error" in refused
+    assert sum(record.units for record in gateway.records()) > 0, "the part that was answered is paid to its supplier"
+    assert (headers["x-pocketnode-cost"], counted(gateway).good) == ("units=0, amount=0", 0)
