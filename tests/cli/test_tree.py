@@ -23,7 +23,7 @@ NO_JSON = {
     *("gateway start", "supplier start", "explorer", "localnet up", "localnet down", "localnet reset"),
     *("localnet logs", "localnet env", "completion", "config example", "config schema"),
 }
-DESTROYS = {"localnet reset", "gateway keys revoke"}
+DESTROYS = {"localnet reset", "gateway keys limit", "gateway keys revoke", "gateway keys rotate"}
 
 
 def tree(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, click.Command]]:
