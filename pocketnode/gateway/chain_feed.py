@@ -107,7 +107,7 @@ class ChainFeed:
                 await self._begin(head)
                 return
             for _ in range(BLOCKS_A_STEP):
-                if self._blocks[-1].number >= head or not await self._advance():
+                if not self._blocks or self._blocks[-1].number >= head or not await self._advance():
                     return
         except PocketError as error:
             log.info("chain feed waits", error=str(error))
@@ -125,7 +125,7 @@ class ChainFeed:
         if block is None:
             return False
         if block.get("parentHash") != last.hash:
-            await self._take_back()
+            await self._take_back(last)
             return True
         logs = await self._logs(block) if self._wanted("logs") else []
         self._blocks.append(Known(last.number + 1, block["hash"], logs))
@@ -134,9 +134,11 @@ class ChainFeed:
         self._tell("logs", logs)
         return True
 
-    async def _take_back(self) -> None:
-        """Take back the newest block that is no longer the chain's; the one before it may be next."""
-        gone = self._blocks.pop()
+    async def _take_back(self, gone: Known) -> None:
+        """Take back the newest block, which is no longer the chain's; the one before it may be next."""
+        if not self._blocks:
+            return  # all who waited for blocks have left meanwhile
+        self._blocks.pop()
         self._tell("logs", [{**entry, "removed": True} for entry in reversed(gone.logs)])
         if not self._blocks:
             before = await self._block(gone.number - 1)
@@ -172,7 +174,8 @@ def matches(wanted: dict[str, Any], entry: dict[str, Any]) -> bool:
     addresses = _choices(wanted.get("address"))
     if addresses and str(entry.get("address", "")).lower() not in addresses:
         return False
-    places, topics = wanted.get("topics") or [], entry.get("topics") or []
+    places, topics = wanted.get("topics") or [], entry.get("topics")
+    topics = topics if isinstance(topics, list) else []  # a supplier says what it likes
     if not isinstance(places, list) or len(places) > len(topics):
         return not places
     return all(

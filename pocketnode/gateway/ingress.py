@@ -61,7 +61,7 @@ class Ingress:
         self.app.router.add_get("/v1/models/{model:.+}", self._safe(models.model))
         self.app.router.add_get("/v1/relays/{digest}", self._safe(relays.get))
         self.app.router.add_get("/v1/records/{pot}", self._safe(relays.records))
-        self.app.router.add_get("/v1/records/{pot}/{index}", self._safe(relays.part))
+        self.app.router.add_get("/v1/records/{pot}/{index}", self._safe(relays.part), allow_head=False)
         self.app.router.add_post("/rpc/{service}", rpc.post, expect_handler=expect)
         self.app.router.add_post("/rpc/{service}/{key}", rpc.post, expect_handler=expect)
         for path in ("/rpc/{service}", "/rpc/{service}/{key}"):

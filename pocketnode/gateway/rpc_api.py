@@ -147,6 +147,9 @@ class RpcApi:
                 return await self._watched(service, holder, item, trail)
             except Refused as refused:
                 return Replied(b"" if item.raw_id == NOTIFICATION else rpc_error(refused, item.raw_id), {})
+            except Exception:  # one item must not take the others with it, which may be paid for
+                log.exception("an item failed for a reason of our own", method=item.method)
+                return Replied(b"" if item.raw_id == NOTIFICATION else rpc_error(bug(), item.raw_id), {})
 
 
 def _joined(replies: list[Replied]) -> bytes:

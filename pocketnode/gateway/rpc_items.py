@@ -17,7 +17,7 @@ from pocketnode.gateway.broadcast import Broadcasting
 from pocketnode.gateway.catalog import Catalog, Service
 from pocketnode.gateway.gate import JSON
 from pocketnode.gateway.json_places import field as json_field
-from pocketnode.gateway.judging import Judgement
+from pocketnode.gateway.judging import Check, Judgement
 from pocketnode.gateway.ledger import Ledger
 from pocketnode.gateway.metrics import Metrics
 from pocketnode.gateway.noted import NotedFilters, NotedHeads
@@ -29,7 +29,7 @@ from pocketnode.gateway.refusal import INTERNAL, INVALID, NO_METHOD, Refused
 from pocketnode.gateway.relaying import Relaying
 from pocketnode.gateway.rpc_cache import Key, RpcCache, key_of
 from pocketnode.gateway.rpc_codec import NOTIFICATION, Item, numbered, result
-from pocketnode.gateway.rpc_judging import check_answer
+from pocketnode.gateway.rpc_judging import check_answer, judge_error
 from pocketnode.gateway.sessions import Sessions
 from pocketnode.gateway.sharing import Sharing
 from pocketnode.gateway.showing import moves, shown_in
@@ -76,7 +76,7 @@ class RpcItems:
         notes: Notes,
     ) -> None:
         self.cache = RpcCache()
-        self.sharing: Sharing[Key, bytes] = Sharing()
+        self.sharing: Sharing[tuple[Key, int], bytes] = Sharing()
         self.blocks: dict[str, Blocks] = {}
         self._notes = notes
         self._filters = NotedFilters(notes)
@@ -207,7 +207,8 @@ class RpcItems:
             own.append(await self._bought(asking, bought, key))
             return own[0].body
 
-        body, shared = await self.sharing.get(key, buy)
+        least = 0 if method.head else self._least(asking)  # heads are held up one by one afterwards
+        body, shared = await self.sharing.get((key, least), buy)
         if not shared:
             return own[0]
         return self._shared(asking, body)
@@ -218,7 +219,8 @@ class RpcItems:
         if value is not None:
             return self._served(asking, "shared", "shared", value)
         error = json_field(body, "error") or b"null"
-        return Replied(b'{"jsonrpc":"2.0","id":' + asking.item.raw_id + b',"error":' + error + b"}", {CACHE: "shared"})
+        told = b'{"jsonrpc":"2.0","id":' + asking.item.raw_id + b',"error":' + error + b"}"
+        return Replied(told, {"Content-Type": JSON, CACHE: "shared"})
 
     def _served(self, asking: Asking, source: str, why: str, value: bytes) -> Replied:
         self._metrics.served[(asking.service.name, source)] += 1
@@ -252,9 +254,9 @@ class RpcItems:
     def _order(self, asking: Asking) -> Order:
         item, method = asking.item, asking.method
         current = partial(self._sessions.active, asking.service, asking.holder.application)
-        at_block = method.shows and method.block is not None and not method.range and moves(method, item.params)
-        least = self.blocks[asking.service.name].shown(asking.holder.key.id) if method.head or at_block else 0
-        check = _accept_any if item.raw_id == NOTIFICATION else partial(check_answer, method, item.id, least)
+        check: Check = partial(check_answer, method, item.id, self._least(asking))
+        if item.raw_id == NOTIFICATION:
+            check = _accept_any
         order = Order(current, method.pace, HEAD, numbered(item), method.units, method.units, check, method.idempotent)
         safe = method.idempotent and not method.broadcast and not method.sticky
         order.trail = asking.trail.attempts
@@ -262,6 +264,14 @@ class RpcItems:
         if method.sticky == "names":
             order.only = self._filters.operator(asking.holder.key.id, asking.service.name, _first(item.params))
         return order
+
+    def _least(self, asking: Asking) -> int:
+        """Return the block that the answer must not be older than: the newest that its client has seen."""
+        method = asking.method
+        at_block = method.shows and method.block is not None and not method.range
+        if method.head or (at_block and moves(method, asking.item.params)):
+            return self.blocks[asking.service.name].shown(asking.holder.key.id)
+        return 0
 
     def _booked(self, asking: Asking, answer: Answer) -> int:
         """Charge for an answer that is paid for; return its units."""
@@ -317,6 +327,11 @@ def _accept_any(status: int, body: bytes, units: int) -> Judgement:
 
 
 def _says_nothing(body: bytes) -> bool:
+    """Return whether an answer leaves open what is asked: null, or an error that says nothing of the chain."""
+    if not body:  # to a notification
+        return False
+    if (error := json_field(body, "error")) not in (None, b"null"):
+        return judge_error(orjson.loads(error or b"null")) is Judgement.UNSURE
     return json_field(body, "result") in (None, b"null")
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 import orjson
+import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from pocketnode.gateway.access import Holder
@@ -17,7 +18,7 @@ from pocketnode.gateway.catalog import Service
 from pocketnode.gateway.chain_feed import ChainFeed
 from pocketnode.gateway.gate import Gate, refusal_headers
 from pocketnode.gateway.pending_feed import PendingFeed
-from pocketnode.gateway.refusal import BAD_PARAMS, OVERLOADED, Refused, rpc_error
+from pocketnode.gateway.refusal import BAD_PARAMS, OVERLOADED, Refused, bug, rpc_error
 from pocketnode.gateway.rpc_api import RpcApi
 from pocketnode.gateway.rpc_codec import Item, parse, result
 from pocketnode.gateway.rpc_items import RpcItems
@@ -28,6 +29,8 @@ QUEUED_MOST: Final = 2_000  # messages that wait for a slow client; more, and it
 IN_FLIGHT_MOST: Final = 64
 SUBSCRIPTIONS_MOST: Final = 64
 SOCKETS_MOST: Final = 10_000
+
+log = structlog.get_logger()
 
 
 class RpcSockets:
@@ -45,7 +48,11 @@ class RpcSockets:
         while True:
             started_s = time.monotonic()
             feeds = [feed for feed in self._feeds.values() if feed.subscriptions]
-            await asyncio.gather(*(feed.step() for feed in feeds))
+            for failed in await asyncio.gather(*(feed.step() for feed in feeds), return_exceptions=True):
+                if isinstance(failed, Exception):
+                    log.error("a chain feed failed for a reason of our own", exc_info=failed)
+                elif isinstance(failed, BaseException):
+                    raise failed
             await asyncio.sleep(max(0.05, FEED_EVERY_S - (time.monotonic() - started_s)))
 
     async def close(self) -> None:
@@ -73,7 +80,8 @@ class RpcSockets:
             pending = PendingFeed(partial(self._items.own.ask_at, service)) if sells else None
             feed = self._feeds[service.name] = ChainFeed(partial(self._items.own.ask, service), pending)
         items_most, show = self._gate.limits.batch_items, self._items.blocks[service.name].show
-        client = _Client(socket, service, holder, self._api, feed, items_most, request.transport, show)
+        origin = (request.headers.get("Origin"), request.remote)
+        client = _Client(socket, service, holder, origin, self._api, feed, items_most, request.transport, show)
         try:
             await client.serve()
         finally:
@@ -89,6 +97,7 @@ class _Client:
         socket: web.WebSocketResponse,
         service: Service,
         holder: Holder,
+        origin: tuple[str | None, str | None],
         api: RpcApi,
         feed: ChainFeed,
         items_most: int,
@@ -98,6 +107,7 @@ class _Client:
         self._socket = socket
         self._service = service
         self._holder = holder
+        self._origin = origin  # the page and the address that it came from, which a key may be bound to
         self._api = api
         self._feed = feed
         self._items_most = items_most
@@ -133,11 +143,14 @@ class _Client:
 
     async def _answer(self, data: bytes) -> None:
         try:
-            self._holder.check(time.time(), self._service.name, None, None)
+            self._holder.check(time.time(), self._service.name, *self._origin)
             if body := await self._body(data):
                 self._send(body)
         except Refused as refused:
             self._send(rpc_error(refused, refused.raw_id))
+        except Exception:
+            log.exception("a request failed for a reason of our own")
+            self._send(rpc_error(bug(), b"null"))
         finally:
             self._at_once.release()
 

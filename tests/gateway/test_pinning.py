@@ -16,10 +16,11 @@ from pocketnode.gateway.trust import PINNED, PROOF
 from pocketnode.gateway.verifying import as_relayed, verify
 from pocketnode.protocol.quality import Verdict
 from pocketnode.transport.ports import Relay, Served
-from tests.gateway.conftest import Start
+from tests.gateway.conftest import Running, Start
 from tests.gateway.market import DOMAIN, Answer, reply_json
 from tests.gateway.test_verifying import ANSWERED, ASKED
 
+REVERTED = {"code": 3, "message": "execution reverted", "data": "0x"}
 UNKNOWN = {"code": -32000, "message": "header not found"}
 
 
@@ -88,6 +89,44 @@ async def test_one_liar_about_the_head_makes_no_read_fail(start: Start) -> None:
     for number in range(20):
         await gateway.rpc("eth_blockNumber")
         assert (await gateway.rpc("eth_getBalance", hex(number), "latest"))["result"] == "0x3e8"
+
+
+async def ahead(gateway: Running) -> list[list[bytes]]:
+    """Let the client have seen a block that no two suppliers have; return what each is asked from now on."""
+    for supplier in gateway.suppliers:
+        supplier.answers["eth"] = Chain(1000).answer()
+    await gateway.daemon.items.own.look_twice("eth")
+    gateway.daemon.items.blocks["eth"].show(gateway.keys.all()[0].id, 1002)
+    for supplier in gateway.suppliers:
+        supplier.asked.clear()
+    return [supplier.asked for supplier in gateway.suppliers]
+
+
+async def test_a_revert_at_the_block_that_was_seen_is_an_answer(start: Start) -> None:
+    gateway = await start()
+    asked = await ahead(gateway)
+
+    async def reverts(relay: Relay) -> Served:
+        call = orjson.loads(relay.body)
+        if call["params"][1:] == ["0x3ea"]:
+            return await reply_json(relay, {"jsonrpc": "2.0", "id": call["id"], "error": REVERTED}, 10)
+        return await reply_json(relay, {"jsonrpc": "2.0", "id": call["id"], "result": "0x"}, 10)
+
+    for supplier in gateway.suppliers:
+        supplier.answers["eth"] = reverts
+    assert (await gateway.rpc("eth_call", {"data": "0x01"}, "latest"))["error"] == REVERTED
+    assert sum(map(len, asked)) == 1
+
+
+async def test_a_notification_of_a_client_that_is_ahead_harms_no_batch(start: Start) -> None:
+    gateway = await start()
+    await ahead(gateway)
+    items = [
+        {"jsonrpc": "2.0", "method": "eth_getBalance", "params": ["0x1", "latest"]},
+        {"jsonrpc": "2.0", "id": 1, "method": "eth_getBalance", "params": ["0x1", "latest"]},
+    ]
+    status, answers, _ = await gateway.post("/rpc/eth", items)
+    assert (status, [answer["id"] for answer in answers]) == (200, [1])
 
 
 async def test_who_never_looks_at_the_head_is_relayed_as_it_asks(start: Start) -> None:

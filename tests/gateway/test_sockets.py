@@ -149,6 +149,55 @@ async def test_a_reorg_is_told_with_the_logs_that_are_gone() -> None:
     ]
 
 
+async def test_logs_of_a_supplier_that_lies_end_nothing(start: Start) -> None:
+    gateway, chain = await started(start)
+    honest = chain.ask
+
+    def lies(method: str, params: list[Any]) -> Any:
+        said = honest(method, params)
+        return [{**entry, "topics": 5} for entry in said] if method == "eth_getLogs" else said
+
+    chain.ask = lies  # type: ignore[method-assign]
+    async with gateway.http.ws_connect(address(gateway)) as socket:
+        for identity, wanted in enumerate((["logs", {"topics": ["0x1"]}], ["logs", {}], ["newHeads"])):
+            await socket.send_json({"id": identity, "method": "eth_subscribe", "params": wanted})
+            everything = (await socket.receive_json())["result"]
+        await asyncio.sleep(0.6)
+        chain.grow()
+        told = [(await socket.receive_json())["params"] for _ in range(2)]
+        assert [news["result"].get("topics") for news in told] == [None, 5]
+        assert told[0]["subscription"] == everything
+    assert not gateway.task.done()
+
+
+async def test_a_feed_whose_listeners_leave_in_the_midst_of_a_reorg_goes_on() -> None:
+    chain = Chain()
+    listening: list[str] = []
+
+    async def ask(method: str, params: list[Any]) -> Any:
+        if method == "eth_getBlockByNumber" and params[0] == "0x5" and listening:
+            feed.unsubscribe(listening.pop())
+        return chain.ask(method, params)
+
+    feed = ChainFeed(ask)
+    identity = feed.subscribe(["newHeads"], lambda _, block: None)
+    await feed.step()
+    chain.fork(1, "b")
+    listening.append(identity)
+    await feed.step()
+    assert not feed.subscriptions
+
+
+async def test_a_key_for_some_addresses_works_over_a_socket(start: Start) -> None:
+    gateway = await start(rules='{"addresses": ["127.0.0.1/32"]}')
+    chain = Chain()
+    for supplier in gateway.suppliers:
+        supplier.answers["eth"] = chain.answer
+    async with gateway.http.ws_connect(address(gateway)) as socket:
+        await socket.send_str('{"jsonrpc":"2.0","id":1,"method":"eth_gasPrice","params":[]}')
+        assert (await socket.receive_json())["result"] == "0x7a69"
+
+
 async def test_a_socket_without_a_key_is_refused(start: Start) -> None:
     gateway, _ = await started(start)
     async with gateway.http.get(f"{gateway.url}/rpc/eth", headers={"Upgrade": "websocket"}) as answer:
