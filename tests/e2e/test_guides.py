@@ -24,6 +24,7 @@ NOT_TYPED: Final = {
     "pocketnode localnet down": "ends what the walk runs on; test_running does it to a network of its own",
     "pocketnode supplier unbond": "a bond thaws for 60 blocks; tests/cli does it on a chain whose blocks come at once",
     "pocketnode app withdraw": "escrow thaws for 60 blocks; tests/cli does it on a chain whose blocks come at once",
+    "pocketnode session report": "wants a supplier that signed twice; tests/cli does it with two such answers",
     "kubectl create": "wants a cluster; tests/deploy renders the chart with Helm and checks what comes out",
     "pip install pocketnode": "wants root and systemd; test_wheel installs the wheel",
 }
