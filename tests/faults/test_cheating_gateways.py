@@ -71,6 +71,7 @@ async def test_a_lower_quality_than_was_measured_is_told(world: World) -> None:
     served = set(world.users(honest))
     await world.settle(honest)
     assert await audited(world, honest, served) == dict.fromkeys(served, "")
+    before = {name: (await world.facts(name))["audits"]["differs"] for name in served}
     async with cheating(world, "low-quality"):
         number = await world.new_session()
         assert await world.load(CALLS) == CALLS
@@ -79,8 +80,9 @@ async def test_a_lower_quality_than_was_measured_is_told(world: World) -> None:
         notes = await audited(world, number, served)
     assert all(note.startswith("quality: 0.5000 is stated, the records give 0.9") for note in notes.values()), notes
     assert all("statement_differs" in world.log(name) for name in served)
-    facts = await world.facts(served.pop())
-    assert facts["audits"]["differs"] == 1
+    name = next(name for name in served if name in before)
+    facts = await world.facts(name)
+    assert facts["audits"]["differs"] == before[name] + 1  # others of this network's sessions may have been lied about
     assert facts["audits"]["agrees"] >= 1
     assert any("otherwise than its records say" in words for _, words in alerts(facts))
 
